@@ -1,0 +1,1 @@
+"""Procedural imagery that looks like satellite pictures, for the demo and the tests."""

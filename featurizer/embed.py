@@ -1,0 +1,299 @@
+"""The featurizer: RGB pictures in, vectors out, on whatever processor is there.
+
+CPU: uint8 antialiased resize, batch normalisation folded into convolutions, channels-last,
+bfloat16 where the processor computes in it.  GPU: DALI resize, float16.  Batch and query go
+through this same code, so that a query by an indexed picture finds itself.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
+from torch.fx.proxy import TraceError
+
+from featurizer import storage
+from featurizer.backbones import EXPORTED, Backbone, BackboneRequest, build
+from featurizer.errors import ContractError, EmbeddingError, UsageError
+from featurizer.pixels import Rgb
+from featurizer.projection import Projection
+from featurizer.spec import FeaturizerSpec, Metric, ResizeRule, require_same
+
+log = logging.getLogger(__name__)
+
+DeviceChoice = Literal["auto", "cpu", "cuda"]
+FOLDER, SPEC_FILE, PROJECTION_FILE = "featurizers", "spec.json", "projection.safetensors"
+MAX_BATCH = 64  # on the CPU the best is 8 to 32; a larger one only costs memory
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturizerOptions:
+    """What the user may choose of a featurizer."""
+
+    backbone: BackboneRequest = BackboneRequest()
+    resize: ResizeRule = "stretch"
+    metric: Metric = "cosine"
+    projection: Projection | None = None
+
+
+class Featurizer:
+    """Pictures to vectors.  Safe to share between threads; each thread uses its own torch threads.
+
+    ``spec.fingerprint`` names what it computes; ``device`` and ``dtype`` how.
+    """
+
+    def __init__(
+        self, backbone: Backbone, options: FeaturizerOptions, device: DeviceChoice = "auto"
+    ) -> None:
+        self._backbone, self._projection = backbone, options.projection
+        self.device = _pick_device(device)
+        self.dtype = _pick_dtype(self.device, backbone.name)
+        self._model = _prepared(backbone, self.device, self.dtype)
+        shape = (1, 1, 3)
+        self._mean = np.array(backbone.mean, np.float32).reshape(shape) * 255
+        self._std = np.array(backbone.std, np.float32).reshape(shape) * 255
+        self._offset = torch.from_numpy(self._mean.reshape(1, 3, 1, 1))
+        self._gain = torch.from_numpy(1 / self._std.reshape(1, 3, 1, 1))
+        self._gpu_lock = threading.Lock()
+        self._dali: object | None = None
+        self._resize = options.resize
+        self.spec = self._spec(options)
+
+    def _spec(self, options: FeaturizerOptions) -> FeaturizerSpec:
+        side = self._backbone.input_px
+        width = self._features(torch.zeros(1, 3, side, side)).shape[1]
+        if self._projection is not None:
+            wanted, width = self._projection.dims
+            found = self._features(torch.zeros(1, 3, side, side)).shape[1]
+            if wanted != found:
+                raise UsageError(
+                    f"the projection takes {wanted} features, but {self._backbone.name} gives "
+                    f"{found}: fit it with the same --backbone and --layer"
+                )
+        return FeaturizerSpec(
+            backbone=self._backbone.name,
+            layer=self._backbone.layer,
+            weights_sha256=self._backbone.sha256,
+            input_px=side,
+            resize=options.resize,
+            mean=self._backbone.mean,
+            std=self._backbone.std,
+            dim=int(width),
+            metric=options.metric,
+            projection_sha256=None if self._projection is None else self._projection.sha256,
+        )
+
+    def preprocess(self, images: Sequence[Rgb]) -> Tensor:
+        """Pictures of any size, resized to what ``forward`` takes: (n, 3, s, s).
+
+        uint8, channels last, on the CPU; normalised float16 on a GPU.
+        """
+        if self.device.type == "cuda":
+            return self._resized_on_gpu(images)
+        side = self._backbone.input_px
+        out = torch.empty((len(images), 3, side, side), dtype=torch.uint8).to(
+            memory_format=torch.channels_last
+        )
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for position, image in enumerate(images):
+            by_shape.setdefault(image.shape, []).append(position)
+        for positions in by_shape.values():
+            stack = torch.from_numpy(np.stack([images[i] for i in positions]))  # (m, h, w, 3)
+            out[positions] = resize(stack.permute(0, 3, 1, 2), side, self._resize)
+        return out
+
+    def forward(self, pixels: Tensor) -> NDArray[np.float32]:
+        """What ``preprocess`` gave -> (n, d) float32, of unit length when the metric is cosine.
+
+        A row that the model could not place (NaN, infinite, or of no length) comes back as NaN.
+        """
+        if pixels.dtype == torch.uint8:
+            pixels = (pixels.to(torch.float32) - self._offset) * self._gain
+        return self._finish(self._features(pixels))
+
+    def embed(self, images: Sequence[Rgb]) -> NDArray[np.float32]:
+        """Pictures of any size -> (n, d) float32 vectors, as ``forward`` describes them."""
+        starts = range(0, len(images), MAX_BATCH)
+        parts = [self.embed_batch([images[i : i + MAX_BATCH]]) for i in starts]
+        return np.concatenate(parts) if parts else np.empty((0, self.spec.dim), np.float32)
+
+    def embed_batch(self, chunks: Iterable[Sequence[Rgb]]) -> NDArray[np.float32]:
+        """One forward pass over all pictures of ``chunks``, each chunk let go once resized.
+
+        So a batch of large pictures never stands in memory at full size.
+        """
+        ready = [self.preprocess(chunk) for chunk in chunks if chunk]
+        if not ready:
+            return np.empty((0, self.spec.dim), np.float32)
+        return self.forward(torch.cat(ready))
+
+    def _resized_on_gpu(self, images: Sequence[Rgb]) -> Tensor:
+        from featurizer.decode import DaliResize
+
+        with self._gpu_lock:  # one DALI pipeline, which is not made for several threads
+            if self._dali is None:
+                self._dali = DaliResize(
+                    size_px=self._backbone.input_px,
+                    rule=self._resize,
+                    mean=self._backbone.mean,
+                    std=self._backbone.std,
+                    device_id=self.device.index or 0,
+                    max_batch=MAX_BATCH,
+                    half=self.dtype == torch.float16,
+                )
+            assert isinstance(self._dali, DaliResize)
+            # DALI re-uses its output buffer at the next run, hence the copy.
+            return torch.from_dlpack(self._dali(images)).clone()
+
+    def _features(self, normalised: Tensor) -> NDArray[np.float32]:
+        """(n, 3, s, s) float -> (n, features) float32; halves the batch when memory runs out."""
+        try:
+            with torch.inference_mode():
+                moved = normalised.to(self.device, self.dtype, memory_format=torch.channels_last)
+                found = self._model(moved)
+                return np.asarray(found.flatten(1).to("cpu", torch.float32).numpy())
+        except torch.cuda.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            if len(normalised) == 1:
+                raise EmbeddingError(
+                    f"{self._backbone.name}: out of GPU memory for a single picture of "
+                    f"{self._backbone.input_px} px: use --device cpu or a smaller --input-px"
+                ) from error
+        middle = len(normalised) // 2
+        halves = (normalised[:middle], normalised[middle:])
+        return np.concatenate([self._features(half) for half in halves])
+
+    def _finish(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self._projection is not None:
+            features = self._projection.apply(features)
+        bad = ~np.isfinite(features).all(axis=1)
+        if self.spec.metric == "cosine":
+            length = np.linalg.norm(features, axis=1, keepdims=True)
+            bad |= length[:, 0] < 1e-12
+            features = features / np.where(length > 0, length, 1.0)
+        elif np.abs(features[~bad]).max(initial=0.0) > np.finfo(np.float16).max:
+            raise EmbeddingError(
+                f"{self._backbone.name}: features beyond ±65,504 do not fit the stored float16: "
+                "use --metric cosine"
+            )
+        features[bad] = np.nan
+        return features
+
+    def save(self, root: str) -> None:
+        """Stores what rebuilds this featurizer under ``root``, the spec last; does nothing twice."""
+        folder = storage.join(root, FOLDER, self.spec.fingerprint)
+        if storage.exists(storage.join(folder, SPEC_FILE)):
+            return
+        storage.write_bytes(storage.join(folder, _weights_file(self.spec)), self._backbone.weights_bytes)
+        if self._projection is not None:
+            storage.write_bytes(storage.join(folder, PROJECTION_FILE), self._projection.to_bytes())
+        text = json.dumps(self.spec.to_json(), indent=1, sort_keys=True)
+        storage.write_bytes(storage.join(folder, SPEC_FILE), text.encode())
+
+
+def resize(stack: Tensor, side: int, rule: ResizeRule) -> Tensor:
+    """(n, 3, h, w) uint8 -> (n, 3, side, side) uint8 by antialiased bilinear (triangular) weights.
+
+    ``stretch`` maps the whole picture; ``crop`` scales the shorter side and keeps the middle.
+    """
+    height, width = int(stack.shape[2]), int(stack.shape[3])
+    target = (side, side)
+    if rule == "crop":
+        scale = side / min(height, width)
+        target = (max(side, round(height * scale)), max(side, round(width * scale)))
+    if target != (height, width):
+        stack = F.interpolate(stack, size=target, mode="bilinear", antialias=True)
+    top, left = (target[0] - side) // 2, (target[1] - side) // 2
+    return stack[:, :, top : top + side, left : left + side]
+
+
+def make_featurizer(options: FeaturizerOptions, device: DeviceChoice = "auto") -> Featurizer:
+    return Featurizer(build(options.backbone), options, device)
+
+
+def load_featurizer(root: str, fingerprint: str, device: DeviceChoice = "auto") -> Featurizer:
+    """The featurizer stored under ``root``; ContractError when its files are not what it says.
+
+    It needs no network and no file outside ``root``.
+    """
+    folder = storage.join(root, FOLDER, fingerprint)
+    place = storage.join(folder, SPEC_FILE)
+    try:
+        record = json.loads(storage.read_bytes(place))
+    except ValueError as error:
+        raise ContractError(f"{place}: not JSON ({error}); run embed again") from error
+    spec = FeaturizerSpec.from_json(record, place)
+    backbone = _rebuilt(folder, spec)
+    projection = None
+    if spec.projection_sha256 is not None:
+        file = storage.join(folder, PROJECTION_FILE)
+        projection = Projection.from_bytes(storage.read_bytes(file), file)
+    options = FeaturizerOptions(resize=spec.resize, metric=spec.metric, projection=projection)
+    featurizer = Featurizer(backbone, options, device)
+    require_same(featurizer.spec, spec, folder)
+    return featurizer
+
+
+def _rebuilt(folder: str, spec: FeaturizerSpec) -> Backbone:
+    import tempfile
+
+    name = _weights_file(spec)
+    with tempfile.TemporaryDirectory() as scratch:  # torch reads weights from local files only
+        local = Path(scratch, name)
+        local.write_bytes(storage.read_bytes(storage.join(folder, name)))
+        request = BackboneRequest(spec.backbone, str(local), spec.layer, spec.input_px)
+        return build(request)
+
+
+def _weights_file(spec: FeaturizerSpec) -> str:
+    return "model.pt2" if spec.backbone == EXPORTED else "weights.safetensors"
+
+
+def _pick_device(choice: DeviceChoice) -> torch.device:
+    if choice == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: torch sees no GPU here; check the driver, or use cpu")
+    if choice == "cpu":
+        return torch.device("cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    _warn_of_cpu()
+    return torch.device("cpu")
+
+
+@lru_cache(maxsize=1)
+def _warn_of_cpu() -> None:
+    log.warning("NO GPU FOUND: embedding on the CPU, which is far slower (--device cpu: no notice)")
+
+
+def _pick_dtype(device: torch.device, backbone: str) -> torch.dtype:
+    if backbone == EXPORTED:  # an exported graph has its types fixed
+        return torch.float32
+    if device.type == "cuda":
+        return torch.float16
+    found = torch.cpu.get_capabilities()
+    # Without the instructions bfloat16 is emulated, and slower than float32.
+    return torch.bfloat16 if found.get("avx512_bf16") or found.get("amx_bf16") else torch.float32
+
+
+def _prepared(backbone: Backbone, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    if backbone.name == EXPORTED:
+        return backbone.module.to(device)
+    model = copy.deepcopy(backbone.module)
+    try:
+        model = fuse(model)
+    except (TraceError, RuntimeError, KeyError, AttributeError):
+        log.info("%s: not traceable, so batch normalisation is not folded", backbone.name)
+    return model.to(device=device, dtype=dtype, memory_format=torch.channels_last).eval()

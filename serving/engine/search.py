@@ -1,0 +1,201 @@
+"""A generation opened for search: approximate answers re-ranked exactly, and what a row is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featurizer import manifest, storage
+from featurizer.errors import QueryError, UnknownTileError
+from featurizer.manifest import Generation
+from featurizer.pixels import Stretch
+from serving.engine import merge, sync
+from serving.engine.bases import Bases, Ids
+from serving.engine.inverted import InvertedIndex
+from serving.engine.markers import Markers
+from serving.engine.ranking import Floats, distances_to, nearest, normalised
+from serving.engine.rows import Rows, Tile
+from serving.engine.vectors import Vectors
+
+__all__ = ["SearchEngine", "Tile"]
+
+_SCRATCH_BYTES = 64 << 20  # of exact vectors held as float32 at one time
+_EXACT_MARGIN = 32  # rows beyond k that a scan keeps: it rounds otherwise than the re-ranking
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    index: InvertedIndex
+    vectors: Vectors
+    rows: Rows
+    markers: Markers
+
+
+class SearchEngine:
+    """One generation, checked and mapped.  Any number of threads may ask at the same time."""
+
+    def __init__(self, name: str, generation: Generation, parts: _Parts) -> None:
+        self.name = name
+        self.generation = generation
+        self._index, self._vectors = parts.index, parts.vectors
+        self._rows, self._markers = parts.rows, parts.markers
+        self._bases = Bases(shard.rows for shard in generation.shards)
+        self._removed: Ids = np.unique(np.asarray(generation.tombstones, np.int64))
+        self._alive = generation.rows - len(self._removed)
+        self._cosine = generation.featurizer.metric == "cosine"
+
+    @classmethod
+    def open(
+        cls, root: str, cache_dir: Path, generation: str | None = None, progress: bool = False
+    ) -> SearchEngine:
+        """The engine of ``generation``, or of the published one.
+
+        Fetches (of a remote root), verifies and merges what the cache does not hold yet; with
+        ``progress``, bars on stderr.  GenerationError when nothing is published, ContractError
+        when a file is not what the manifest says, StorageError when one cannot be read.
+        """
+        root = storage.normalise(root)
+        name = manifest.current_generation(root) if generation is None else generation
+        record = manifest.read_generation(root, name)
+        cache_dir = cache_dir.expanduser().absolute()
+        with sync.locked(cache_dir):
+            files = sync.local_files(root, name, record, cache_dir, progress)
+            folder = cache_dir / "generations" / name
+            index = merge.merged_index(record, files, folder, progress)
+            rows = Rows.open(record, files, cache_dir / "rows", folder, progress)
+        parts = _Parts(
+            index=InvertedIndex(index, record.rows, record.tombstones),
+            vectors=Vectors(record, files),
+            rows=rows,
+            markers=Markers(root, record),
+        )
+        return cls(name, record, parts)
+
+    def search(
+        self, queries: Floats, k: int, nprobe: int | None = None, exact: bool = False
+    ) -> tuple[Floats, Ids]:
+        """(q, d) queries -> (q, k) distances, ascending, and (q, k) row ids.
+
+        Distances are exact (1 - cosine, or Euclidean), whichever way the rows were found; ties
+        are in the order of row ids.  Where fewer than k rows exist, ids are -1 and distances inf.
+        Without ``nprobe``, more of the index is read until k rows are found.  ``exact`` compares
+        with every vector.  QueryError for a wrong shape, for values that are not finite, for a
+        zero vector under cosine distance and for k or nprobe below one.
+        """
+        prepared = self._prepare(queries, k, nprobe)
+        per_query = max(1, k * self.generation.index.rerank_factor) * prepared.shape[1] * 4
+        step = max(1, _SCRATCH_BYTES // per_query)
+        parts = [
+            self._search(prepared[i : i + step], k, nprobe, exact)
+            for i in range(0, len(prepared), step)
+        ]
+        if not parts:
+            return np.empty((0, k), np.float32), np.empty((0, k), np.int64)
+        return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+    def _prepare(self, queries: Floats, k: int, nprobe: int | None) -> Floats:
+        dim = self.generation.featurizer.dim
+        if k < 1 or (nprobe is not None and nprobe < 1):
+            raise QueryError(f"k and nprobe must be at least 1: k={k}, nprobe={nprobe}")
+        prepared = np.ascontiguousarray(queries, np.float32)
+        if prepared.ndim != 2 or prepared.shape[1] != dim:
+            raise QueryError(
+                f"queries of shape {prepared.shape}, but this archive's vectors have {dim} "
+                f"dimensions: send (number of queries, {dim})"
+            )
+        if not np.isfinite(prepared).all():
+            raise QueryError("a query vector holds NaN or infinity: send finite numbers")
+        return normalised(prepared) if self._cosine else prepared
+
+    def _search(self, queries: Floats, k: int, nprobe: int | None, exact: bool) -> tuple[Floats, Ids]:
+        wanted = min(k, self._alive)
+        if exact:
+            ids = self._vectors.scan(queries, wanted + _EXACT_MARGIN, self._cosine, self._removed)
+        else:
+            defaults = self.generation.index
+            candidates = min(k * max(1, defaults.rerank_factor), self._alive)
+            probes = nprobe or defaults.nprobe
+            ids = self._index.candidates(queries, candidates, probes)
+            while nprobe is None and probes < self._index.nlist and _short(ids, wanted):
+                probes *= 4
+                ids = self._index.candidates(queries, candidates, probes)
+        return nearest(*self._measured(queries, ids), k)
+
+    def _measured(self, queries: Floats, ids: Ids) -> tuple[Floats, Ids]:
+        """(q, c) exact distances of (q, c) row ids; inf where an id is -1."""
+        found = ids >= 0
+        if not found.any():
+            return np.full(ids.shape, np.inf, np.float32), ids
+        vectors = self._vectors.gather(np.where(found, ids, ids.max()).ravel())
+        measured = distances_to(queries, vectors.reshape(*ids.shape, -1), self._cosine)
+        measured[~found] = np.inf
+        return measured, ids
+
+    def all_distances(self, queries: Floats) -> Floats:
+        """(q, d) -> (q, n) distances to every row in order, inf for removed ones; 4 qn bytes."""
+        prepared = self._prepare(queries, 1, None)
+        return self._vectors.all_distances(prepared, self._cosine, self._removed)
+
+    def vectors(self, row_ids: Sequence[int] | Ids) -> Floats:
+        """(m,) row ids -> (m, d) the exact vectors as float32; IndexError for an id out of range."""
+        return self._vectors.gather(np.asarray(row_ids, np.int64))
+
+    def tiles(self, row_ids: Sequence[int] | Ids) -> list[Tile]:
+        """What is known of each row, in the order of the ids; IndexError for an id out of range."""
+        return self._rows.tiles(np.asarray(row_ids, np.int64))
+
+    def row_of(self, tile_id: str) -> int:
+        """The row of a tile; UnknownTileError when none has this id or it was removed."""
+        alive = [row for row in self._rows.rows_of(tile_id) if not self._is_removed(row)]
+        if not alive:
+            raise UnknownTileError(
+                f"no tile {tile_id!r} in generation {self.name}: take ids from a search's answer"
+            )
+        return alive[0]
+
+    def _is_removed(self, row: int) -> bool:
+        place = int(np.searchsorted(self._removed, row))
+        return place < len(self._removed) and int(self._removed[place]) == row
+
+    def sample(self, size: int, seed: int = 0) -> Ids:
+        """``min(size, rows)`` distinct row ids, uniform, in random order; the same for a seed."""
+        rng = np.random.default_rng(seed)
+        chosen = rng.choice(self._alive, size=min(size, self._alive), replace=False)
+        return skip(np.asarray(chosen, np.int64), self._removed)
+
+    def labels(self) -> Iterator[list[str | None]]:
+        """Labels of all rows in order, one list a part: evaluation reads them all."""
+        return self._rows.labels()
+
+    def stretch_of(self, row_id: int) -> Stretch | None:
+        """The stretch that made the row's raster 8-bit; None where none was needed."""
+        shard, _ = self._locate(row_id)
+        return self._markers.stretch(shard, self.tiles([row_id])[0].uri)
+
+    def tiling_of(self, row_id: int) -> dict[str, Any]:
+        """How the row's scene was tiled and read: ``tile_px``, ``bands``, ``scale`` and so on."""
+        return self._markers.tiling(self._locate(row_id)[0])
+
+    def _locate(self, row_id: int) -> tuple[int, int]:
+        parts, rows = self._bases.locate(np.asarray([row_id], np.int64))
+        return int(parts[0]), int(rows[0])
+
+    def close(self) -> None:
+        """Lets go of the mapped files; a search under way keeps those that it holds."""
+        self._vectors.close()
+        self._rows.close()
+
+
+def _short(ids: Ids, wanted: int) -> bool:
+    return ids.shape[1] < wanted or bool((ids[:, :wanted] < 0).any())
+
+
+def skip(positions: Ids, excluded: Ids) -> Ids:
+    """The row ids at these positions of 0, 1, 2, ... without ``excluded`` (sorted, distinct)."""
+    gaps = excluded - np.arange(len(excluded))
+    return positions + np.searchsorted(gaps, positions, side="right")

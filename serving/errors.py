@@ -1,0 +1,191 @@
+"""Errors -> ``application/problem+json`` (RFC 9457): which class gets which status, in one table.
+
+What clients are told is only what was written for them: the message of an exception out of the
+table's telling rows.  Others are logged whole and answered with their row's own sentence.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from featurizer.errors import (
+    ContractError,
+    EmbeddingError,
+    QueryError,
+    StorageError,
+    UnknownTileError,
+    WorldsiftError,
+)
+from serving.models import Problem
+from serving.service import (
+    ImageRefusedError,
+    NotReadyError,
+    SourceGoneError,
+    TooLargeError,
+    UnsupportedBodyError,
+)
+
+logger = logging.getLogger(__name__)
+PROBLEM_JSON = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How one class is answered; ``detail`` stands for its message where that is not for clients."""
+
+    status: int
+    slug: str
+    title: str
+    detail: str | None = None
+
+
+# The first class that matches counts, so subclasses stand before their parents.
+TABLE: dict[type[Exception], Rule] = {
+    UnknownTileError: Rule(404, "unknown-tile", "No such tile"),
+    ImageRefusedError: Rule(422, "bad-image", "An image could not be read"),
+    TooLargeError: Rule(413, "too-large", "Too large"),
+    UnsupportedBodyError: Rule(415, "unsupported-body", "Unsupported kind of body"),
+    QueryError: Rule(422, "bad-query", "A query that cannot be answered as asked"),
+    EmbeddingError: Rule(
+        422,
+        "no-vector",
+        "The picture gave no usable vector",
+        "The model made no usable vector of this picture: try another one.",
+    ),
+    NotReadyError: Rule(503, "not-ready", "The archive is not loaded"),
+    SourceGoneError: Rule(410, "source-gone", "The tile's source is gone"),
+    StorageError: Rule(
+        502,
+        "storage",
+        "The archive's storage did not answer",
+        "A file of the archive could not be read. Try again; if it stays so, the server's log "
+        "names the file.",
+    ),
+    ContractError: Rule(
+        500,
+        "archive-damaged",
+        "A file of the archive is not what its manifest says",
+        "The server's log names the file and the remedy.",
+    ),
+    WorldsiftError: Rule(
+        500, "failed", "The request failed", "The server's log says what happened."
+    ),
+    Exception: Rule(
+        500, "internal", "An error of the server", "The server's log says what happened."
+    ),
+}
+
+_RETRY_AFTER_S = 2
+_VALIDATION = Rule(422, "bad-request", "A field is wrong")
+
+
+def rule_of(error: Exception) -> Rule:
+    return next(rule for kind, rule in TABLE.items() if isinstance(error, kind))
+
+
+def problem_response(
+    rule: Rule, detail: str, instance: str | None = None, **extra: Any
+) -> Response:
+    problem = Problem(
+        type=f"urn:worldsift:problem:{rule.slug}",
+        title=rule.title,
+        status=rule.status,
+        detail=detail,
+        instance=instance,
+        **extra,
+    )
+    headers = {"Cache-Control": "no-store"}
+    if rule.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = str(_RETRY_AFTER_S)
+    return Response(
+        problem.model_dump_json(exclude_none=True), rule.status, headers, media_type=PROBLEM_JSON
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Lets ``app`` answer every error, its framework's own included, as a problem."""
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(WorldsiftError, _failed)
+    app.add_exception_handler(Exception, _failed)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    rule = rule_of(error)
+    if rule.detail is not None:
+        # The server logs the traceback of what is nobody's intention by itself.
+        logger.error("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
+    extra: dict[str, Any] = {}
+    if isinstance(error, ImageRefusedError):
+        extra = {"file": error.file, "reason": error.reason}
+    return problem_response(rule, rule.detail or str(error), request.url.path, **extra)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise TypeError(f"not a validation error: {error!r}")
+    errors = [
+        {"field": ".".join(map(str, item["loc"])) or "body", "message": item["msg"]}
+        for item in error.errors()
+    ]
+    detail = "; ".join(f"{item['field']}: {item['message']}" for item in errors[:5])
+    return problem_response(_VALIDATION, detail, request.url.path, errors=errors)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise TypeError(f"not an HTTP error: {error!r}")
+    title = HTTPStatus(error.status_code).phrase
+    rule = Rule(error.status_code, title.lower().replace(" ", "-"), title)
+    response = problem_response(rule, str(error.detail), request.url.path)
+    response.headers.update(error.headers or {})
+    return response
+
+
+def documented(*kinds: type[Exception]) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's ``responses`` for these classes, with an example each."""
+    responses: dict[int | str, dict[str, Any]] = {}
+    for kind in kinds:
+        rule = _VALIDATION if kind is RequestValidationError else TABLE[kind]
+        entry = responses.setdefault(
+            rule.status,
+            {
+                "description": HTTPStatus(rule.status).phrase,
+                "content": {
+                    PROBLEM_JSON: {
+                        "schema": {"$ref": "#/components/schemas/Problem"},
+                        "examples": {},
+                    }
+                },
+            },
+        )
+        entry["content"][PROBLEM_JSON]["examples"][rule.slug] = {
+            "value": {
+                "type": f"urn:worldsift:problem:{rule.slug}",
+                "title": rule.title,
+                "status": rule.status,
+                "detail": rule.detail or _DETAIL_EXAMPLES[rule.slug],
+                "instance": "/v1/search",
+            }
+        }
+    return responses
+
+
+_DETAIL_EXAMPLES = {
+    "unknown-tile": "scene.tif#0,0,256,256: no tile of that id is in this archive",
+    "bad-image": "holiday.txt: not an image that is known here: give JPEG, PNG, TIFF, WebP or GIF",
+    "too-large": "the body is more than 33554432 bytes: send fewer or smaller images",
+    "unsupported-body": "content type text/plain: send multipart/form-data or application/json",
+    "bad-query": "a vector of 3 numbers, but the archive's have 128",
+    "bad-request": "k: Input should be greater than or equal to 1",
+    "not-ready": "the archive is being loaded: ask again in a moment",
+    "source-gone": "gs://imagery/scene.tif: could not read it: no such file or object",
+}
