@@ -66,9 +66,7 @@ def _unwrapped(state: object, file: Path) -> dict[str, Tensor]:
 
 def write_state(state: Mapping[str, Tensor]) -> bytes:
     """The state as safetensors bytes, in a fixed order."""
-    return bytes(
-        safetensors.torch.save({name: state[name].contiguous() for name in sorted(state)})
-    )
+    return bytes(safetensors.torch.save({name: state[name].contiguous() for name in sorted(state)}))
 
 
 def fit(module: nn.Module, state: Mapping[str, Tensor], ignore: str | None, place: str) -> None:

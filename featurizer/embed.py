@@ -197,7 +197,9 @@ class Featurizer:
         folder = storage.join(root, FOLDER, self.spec.fingerprint)
         if storage.exists(storage.join(folder, SPEC_FILE)):
             return
-        storage.write_bytes(storage.join(folder, _weights_file(self.spec)), self._backbone.weights_bytes)
+        storage.write_bytes(
+            storage.join(folder, _weights_file(self.spec)), self._backbone.weights_bytes
+        )
         if self._projection is not None:
             storage.write_bytes(storage.join(folder, PROJECTION_FILE), self._projection.to_bytes())
         text = json.dumps(self.spec.to_json(), indent=1, sort_keys=True)
@@ -218,6 +220,11 @@ def resize(stack: Tensor, side: int, rule: ResizeRule) -> Tensor:
         stack = F.interpolate(stack, size=target, mode="bilinear", antialias=True)
     top, left = (target[0] - side) // 2, (target[1] - side) // 2
     return stack[:, :, top : top + side, left : left + side]
+
+
+def use_one_torch_thread() -> None:
+    """For a worker thread among several: they share the cores, so each computes on one."""
+    torch.set_num_threads(1)
 
 
 def make_featurizer(options: FeaturizerOptions, device: DeviceChoice = "auto") -> Featurizer:

@@ -156,14 +156,13 @@ _SAMPLES, _EXTRA_SAMPLES, _SAMPLE_FORMAT, _NODATA = 277, 338, 339, 42113
 
 # none, LZW, JPEG, deflate (both numbers), PackBits, zstd: what nvImageCodec decodes right
 _TIFF_CODEC_COMPRESSIONS = {1, 5, 7, 8, 32773, 32946, 50000}
-# what Pillow's libtiff is built without, or what only GDAL knows: LERC, LZMA, WebP, JPEG XL
-_TIFF_GDAL_COMPRESSIONS = {34887, 34925, 50001, 50002, 52546}
-
 Tags = dict[int, tuple[int, ...]]
 
 
 def _tiff_tags(data: bytes, order: str, big: bool, offset: int) -> tuple[Tags, int]:
     """The integer tags of the directory at ``offset``, and the next one's offset (0: none)."""
+    if offset > len(data):
+        raise LookupError(f"a directory at {offset} of {len(data)} bytes")
     entry, inline, pointer = (20, 8, "Q") if big else (12, 4, "I")
     (count,) = struct.unpack_from(order + ("Q" if big else "H"), data, offset)
     first = offset + (8 if big else 2)
@@ -215,8 +214,8 @@ def _tiff_route(tags: Tags) -> Route:
     photometric = tags.get(_PHOTOMETRIC, (-1,))[0]
     if bits not in ({1}, {2}, {4}, {8}) or formats != {1} or samples > 4:
         return "raster"
-    if compression in _TIFF_GDAL_COMPRESSIONS or (photometric < 2 and samples > 2):
-        return "raster"
+    if photometric < 2 and samples > 2:
+        return "raster"  # bands without a colour: which three to show is GDAL's to say
     # Alpha, palette and CMYK come out of nvImageCodec wrong or a level off: planar RGBA,
     # premultiplied RGBA and grey with alpha differ from the truth by up to 254.
     plain = samples in (1, 3) and photometric in (0, 1, 2, 6) and _EXTRA_SAMPLES not in tags

@@ -108,9 +108,7 @@ def rows_table(rows: Sequence[Row]) -> pa.Table:
         **_window_columns([row.window for row in rows]),
         "label": [row.label for row in rows],
         "datetime": [row.taken for row in rows],
-        "bbox": [
-            b and dict(zip(("xmin", "ymin", "xmax", "ymax"), b, strict=True)) for b in bounds
-        ],
+        "bbox": [b and dict(zip(("xmin", "ymin", "xmax", "ymax"), b, strict=True)) for b in bounds],
         "geometry": [b and footprint(b) for b in bounds],
         "valid_fraction": [row.valid_fraction for row in rows],
         "etag": [row.etag for row in rows],
@@ -144,7 +142,9 @@ def decode_table(data: bytes, schema: pa.Schema, name: str) -> pa.Table:
     try:
         table = pq.read_table(io.BytesIO(data))
     except (pa.ArrowException, OSError) as error:
-        raise ContractError(f"{name}: not a readable Parquet file ({error}); embed again") from error
+        raise ContractError(
+            f"{name}: not a readable Parquet file ({error}); embed again"
+        ) from error
     if not table.schema.equals(schema):
         raise ContractError(
             f"{name}: has columns {table.schema.names} with other types or order than "

@@ -167,9 +167,7 @@ def read_rows(root: str, record: ShardRecord) -> pa.Table:
     place = storage.join(directory(root, record.name), ROWS)
     table = schema.decode_table(read_file(root, record, ROWS), schema.ROWS, place)
     if table.num_rows != record.rows:
-        raise ContractError(
-            f"{place}: {table.num_rows} rows for {record.rows} vectors; {_REPAIR}"
-        )
+        raise ContractError(f"{place}: {table.num_rows} rows for {record.rows} vectors; {_REPAIR}")
     return table
 
 

@@ -15,7 +15,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -63,7 +63,7 @@ def filesystem(url: str) -> tuple[Any, str]:
         ) from error
 
 
-@lru_cache(maxsize=None)
+@cache
 def _filesystem(protocol: str) -> Any:
     # Listings must be fresh: a cached one would hide objects that another worker just wrote.
     return fsspec.filesystem(protocol, use_listings_cache=False)

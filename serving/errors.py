@@ -39,7 +39,7 @@ PROBLEM_JSON = "application/problem+json"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How one class is answered; ``detail`` stands for its message where that is not for clients."""
+    """How one class is answered; ``detail`` replaces a message that is not for clients."""
 
     status: int
     slug: str

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import datetime as dt
+import hashlib
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
@@ -35,10 +35,14 @@ def tile_url(tile_id: str) -> str:
     return f"/v1/tiles/{quote(tile_id, safe='')}"
 
 
+def image_version(tile: Tile) -> str:
+    """A short name of the source's state when it was indexed."""
+    return hashlib.sha256(tile.etag.encode()).hexdigest()[:12]
+
+
 def image_url(tile: Tile) -> str:
     """The path of a tile's picture; ``v`` changes with the source, so that it may be kept long."""
-    version = hashlib.sha256(tile.etag.encode()).hexdigest()[:12]
-    return f"{tile_url(tile.tile_id)}/image?v={version}"
+    return f"{tile_url(tile.tile_id)}/image?v={image_version(tile)}"
 
 
 class WindowOut(BaseModel):

@@ -9,21 +9,14 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featurizer import storage
-from featurizer.errors import (
-    ContractError,
-    PixelError,
-    QueryError,
-    WorldsiftError,
-)
+from featurizer.errors import ContractError, PixelError, QueryError, WorldsiftError
 from featurizer.manifest import evaluation_path
-from featurizer.sampling import sample_rows
 from serving.models import (
     ArchiveOut,
     FeaturizerOut,
@@ -58,7 +51,7 @@ REMEDIES = {
 
 
 class ImageRefusedError(QueryError):
-    """An uploaded image that gives no vector: ``file`` as the client named it, ``reason`` a slug."""
+    """An uploaded image without a vector: ``file`` as the client named it, ``reason`` a slug."""
 
     def __init__(self, file: str, reason: str, detail: str) -> None:
         remedy = REMEDIES.get(reason, "give another picture")
@@ -153,7 +146,7 @@ class SearchService:
         ]
 
     def queries_of_vectors(self, vectors: Sequence[Sequence[float]]) -> list[Query]:
-        """One query a vector, made unit length for cosine; QueryError when it cannot be one."""
+        """One query a vector; QueryError for a wrong length and for NaN or infinity."""
         spec = self.engine.generation.featurizer
         queries = []
         for position, values in enumerate(vectors):
@@ -165,12 +158,9 @@ class SearchService:
             with np.errstate(over="ignore"):
                 vector = np.asarray(values, np.float64).astype(np.float32)
             if not np.isfinite(vector).all():
-                raise QueryError(f"vectors[{position}] is not finite: NaN and infinity mean nothing")
-            if spec.metric == "cosine":
-                length = float(np.linalg.norm(vector))
-                if length == 0:
-                    raise QueryError(f"vectors[{position}] is all zero: it has no direction")
-                vector = vector / np.float32(length)
+                raise QueryError(
+                    f"vectors[{position}] is not finite: NaN and infinity mean nothing"
+                )
             queries.append(Query("vector", vector, name=str(position)))
         return queries
 
@@ -179,7 +169,9 @@ class SearchService:
     ) -> SearchResponse:
         """The neighbours of each query; ``started`` (``time.perf_counter``) is when work began."""
         if options.k > self._settings.max_k:
-            raise QueryError(f"k is {options.k}, but this server gives at most {self._settings.max_k}")
+            raise QueryError(
+                f"k is {options.k}, but this server gives at most {self._settings.max_k}"
+            )
         stacked = np.stack([query.vector for query in queries]).astype(np.float32)
         distances, rows = self.engine.search(stacked, options.k, options.nprobe, options.exact)
         results = [
@@ -230,12 +222,8 @@ class SearchService:
 
     def sample(self, size: int, seed: int) -> list[TileOut]:
         """``size`` tiles (fewer in a smaller archive) drawn at random, the same for a seed."""
-        generation = self.engine.generation
-        dead = set(generation.tombstones)
-        rows = sample_rows(generation.rows, size + len(dead), seed)
-        rows = np.random.default_rng(seed).permutation(rows)
-        kept = [int(row) for row in rows if int(row) not in dead][:size]
-        return [TileOut.of(tile) for tile in self.engine.tiles(kept)]
+        rows = self.engine.sample(size, seed)
+        return [TileOut.of(tile) for tile in self.engine.tiles(rows)]
 
     def archive(self) -> ArchiveOut:
         generation, settings = self.engine.generation, self._settings

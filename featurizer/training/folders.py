@@ -24,7 +24,7 @@ MAX_SIDE_PX = 256  # larger images are reduced to it: memory stays n * 196,608 b
 
 @dataclass(frozen=True, slots=True)
 class LabelledFolder:
-    """One ImageFolder: row i of ``pixels``, ``labels`` and ``held`` is one image, sorted by path."""
+    """One ImageFolder, sorted by path: row i of all three tensors is one image."""
 
     name: str
     classes: tuple[str, ...]

@@ -26,16 +26,16 @@ Targets = Sequence[Tensor]  # one (n, taught_dim) a folder; taught_dim 0 without
 class Recipe:
     """All that decides the weights, but for the data."""
 
-    epochs: int = 20
+    epochs: int = 16
     seed: int = 0
-    batch: int = 128
-    learning_rate: float = 2e-3
+    batch: int = 64
+    learning_rate: float = 1.5e-3
     weight_decay: float = 0.05
     warm_up: float = 0.05  # share of all steps
     scale: float = 16.0
     smoothing: float = 0.1
     balance: float = 0.3  # a folder's share of a batch goes with size**balance
-    teacher_weight: float = 3.0
+    teacher_weight: float = 2.0
     sides_px: tuple[tuple[float, tuple[int, ...]], ...] = (  # until this progress, these sides
         (0.5, (64, 80)),
         (0.8, (96, 112)),
@@ -73,7 +73,7 @@ def new_training(
 ) -> Training:
     """A training at its start; the recipe's seed decides the first weights."""
     torch.manual_seed(recipe.seed)
-    network = Terra128().to(device, memory_format=torch.channels_last)
+    network = Terra128().to(device).to(memory_format=torch.channels_last)
     objective = Objective(
         DIM,
         [len(folder.classes) for folder in folders],
@@ -186,7 +186,7 @@ def _step(
         vectors = training.network(normalised(pixels, device))
     loss: Tensor = training.objective(vectors, folder, labels, targets, recipe.teacher_weight)
     training.optimiser.zero_grad(set_to_none=True)
-    loss.backward()
+    torch.autograd.backward(loss)
     nn.utils.clip_grad_norm_(training.network.parameters(), 5.0)
     training.optimiser.step()
     value = float(loss.detach())

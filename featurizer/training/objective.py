@@ -1,4 +1,4 @@
-"""What training asks of an embedding: its class in each folder, and a teacher's idea of likeness."""
+"""What training asks of an embedding: the classes of each folder, and a teacher's likenesses."""
 
 from __future__ import annotations
 

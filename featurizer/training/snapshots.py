@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from featurizer.errors import StorageError, UsageError, WeightsError
@@ -81,15 +81,15 @@ def save_weights(path: Path, network: Terra128, metadata: Mapping[str, str]) -> 
         state[name] = half.contiguous()
     temporary = path.with_name(path.name + ".part")
     try:
-        save_file(state, temporary, dict(metadata))
+        temporary.write_bytes(save(state, dict(metadata)))
         temporary.replace(path)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         temporary.unlink(missing_ok=True)
         raise StorageError(f"{path}: the weights could not be written ({error})") from error
 
 
 def load_weights(path: Path) -> Terra128:
-    """The network with the file's weights, in float32 and evaluation mode; WeightsError if unfit."""
+    """The network with the file's weights, float32, evaluation mode; WeightsError if unfit."""
     network = Terra128()
     try:
         network.load_state_dict(load_file(path))

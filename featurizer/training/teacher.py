@@ -73,7 +73,7 @@ def _pooled(trunk: nn.Module, folder: LabelledFolder, rows: Tensor, device: torc
     mean = torch.tensor(IMAGENET_MEAN, device=device).view(3, 1, 1)
     std = torch.tensor(IMAGENET_STD, device=device).view(3, 1, 1)
     pooled = []
-    for part in tqdm(rows.split(64), desc=f"teacher on {folder.name}", mininterval=5):
+    for part in tqdm(torch.split(rows, 64), desc=f"teacher on {folder.name}", mininterval=5):
         pixels = resized(folder.batch(part.numpy()), TEACHER_PX).to(device)
         with torch.autocast(device.type, torch.bfloat16):
             maps = trunk((pixels / 255 - mean) / std)

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
@@ -103,6 +104,22 @@ def _shoot(task: tuple[Path, ArchiveParameters, list[Shot]]) -> int:
     return len(shots)
 
 
+def _end_with_parent() -> None:
+    """Make this worker process end when the one that started it does, even by SIGKILL.
+
+    Workers otherwise wait for ever for tasks, and finish queued ones under the next run's feet.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _workers(shot_count: int) -> Executor:
     """Processes for a real archive; one thread where starting them would cost more than the work.
 
@@ -111,7 +128,8 @@ def _workers(shot_count: int) -> Executor:
     count = os.cpu_count() or 1
     if count == 1 or shot_count < 100:
         return ThreadPoolExecutor(1)
-    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(count, mp_context=context, initializer=_end_with_parent)
 
 
 def _parameters_json(parameters: ArchiveParameters) -> str:

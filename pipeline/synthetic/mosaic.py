@@ -56,22 +56,23 @@ def paint_patch(patch: Patch) -> Rgb:
 def _weights(patch: Patch) -> Plane:
     """How much each of the patch's pixels counts: 1 inside, nearly 0 at a wavering edge."""
     x, y = positions(_PATCH_PX)
-    wander = fractal(generator(patch.seed, "seam", patch.number), _PATCH_PX, 3.0, 3)
-    reach = np.maximum(np.abs(x), np.abs(y)) * 2 + np.float32(0.05) * wander
+    wander = fractal(generator(patch.seed, "seam", patch.number), _PATCH_PX, 3.2, 2)
+    reach = np.maximum(np.abs(x), np.abs(y)) * 2 + np.float32(0.09) * wander
     # The fourth power keeps the zone in which two landscapes show through each other narrow.
     return (1 - step(0.5, 1.0, reach)) ** 4 + np.float32(1e-6)
 
 
 def null_area(width_px: int, height_px: int, seed: int) -> NDArray[np.bool_]:
     """(height, width), True where nothing was measured: a slanted gap between two swaths, as
-    between orbits, and a ragged corner that no pass reached.  About an eighth of the scene."""
+    between orbits, and a ragged corner that no pass reached.  About a sixth of the scene."""
     rng = generator(seed, "null")
     slant, middle = rng.uniform(0.16, 0.28), rng.uniform(0.4, 0.55)
     y = np.linspace(0, 1, height_px, dtype=np.float32)[:, None]
     x = np.linspace(0, 1, width_px, dtype=np.float32)[None, :]
     gap: NDArray[np.bool_] = np.abs(x - middle + slant * (y - 0.5)) < rng.uniform(0.028, 0.04)
-    ragged = np.cumsum(rng.normal(0, 0.004, height_px)).astype(np.float32)[:, None]
-    corner: NDArray[np.bool_] = (1 - x) + (1 - y) < rng.uniform(0.32, 0.4) + ragged
+    steps = rng.normal(0, 0.05, (height_px + 7) // 8)
+    ragged = np.repeat(steps - np.convolve(steps, np.full(9, 1 / 9), "same"), 8)[:height_px, None]
+    corner: NDArray[np.bool_] = (1 - x) + (1 - y) < rng.uniform(0.4, 0.48) + ragged * 0.35
     return gap | corner
 
 
@@ -107,9 +108,9 @@ def write_scene(path: Path, scene: Rgb) -> None:
     The file appears whole or not at all.
     """
     import rasterio
+    from affine import Affine
     from rasterio.io import MemoryFile
     from rasterio.shutil import copy
-    from rasterio.transform import from_origin
 
     height, width, bands = scene.shape
     profile = {
@@ -119,7 +120,7 @@ def write_scene(path: Path, scene: Rgb) -> None:
         "count": bands,
         "dtype": "uint8",
         "crs": CRS,
-        "transform": from_origin(WEST, NORTH, DEGREES_PER_PX, DEGREES_PER_PX),
+        "transform": Affine(DEGREES_PER_PX, 0.0, WEST, 0.0, -DEGREES_PER_PX, NORTH),
         "nodata": 0,
         "photometric": "RGB",
     }
@@ -128,6 +129,6 @@ def write_scene(path: Path, scene: Rgb) -> None:
         with memory.open(**profile) as target:
             target.write(np.moveaxis(scene, 2, 0))
         with memory.open() as source:
-            options = {"compress": "DEFLATE", "predictor": "YES", "blocksize": 256}
+            options = {"compress": "DEFLATE", "level": 4, "predictor": "YES", "blocksize": 256}
             copy(source, str(part), driver="COG", overview_resampling="AVERAGE", **options)
     part.replace(path)

@@ -17,7 +17,7 @@ Plane = NDArray[np.float32]  # (size, size)
 
 @lru_cache(maxsize=8)
 def _frequencies(size_px: int) -> tuple[Plane, Plane]:
-    """(size, 1) and (1, size // 2 + 1): cycles per side down and across, as ``rfft2`` orders them."""
+    """(size, 1) and (1, size // 2 + 1): cycles per side down and across, in ``rfft2``'s order."""
     down = np.fft.fftfreq(size_px, 1 / size_px).astype(np.float32)[:, None]
     across = np.fft.rfftfreq(size_px, 1 / size_px).astype(np.float32)[None, :]
     return down, across
@@ -51,7 +51,7 @@ def _field(rng: Generator, size_px: int, amplitude: Plane) -> Plane:
 
 
 def fractal(rng: Generator, size_px: int, beta: float, low: float = 1.0) -> Plane:
-    """Noise whose power falls as frequency ** -beta above ``low`` cycles: 2 rough, 3 land, 4 smooth."""
+    """Noise of amplitude frequency ** -beta above ``low`` cycles: 2 rough, 3 land, 4 smooth."""
     down, across = _frequencies(size_px)
     amplitude = (down * down + across * across + np.float32(low * low)) ** np.float32(-beta / 2)
     return _field(rng, size_px, amplitude)
@@ -85,8 +85,9 @@ def ridged(rng: Generator, size_px: int, low: float, beta: float = 3.0) -> Plane
 
 def step(low: float, high: float, values: Plane) -> Plane:
     """0 below ``low``, 1 above ``high`` (or the reverse where low > high), smooth between."""
-    t = np.clip((values - np.float32(low)) * np.float32(1 / (high - low)), 0, 1)
-    return t * t * (3 - 2 * t)
+    t: Plane = np.clip((values - np.float32(low)) * np.float32(1 / (high - low)), 0, 1)
+    smooth: Plane = t * t * (3 - 2 * t)
+    return smooth
 
 
 def unit(plane: Plane) -> Plane:

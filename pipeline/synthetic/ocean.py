@@ -26,7 +26,8 @@ def ocean(rng: Generator, size_px: int) -> Picture:
         stream = fractal(rng, size_px, 4.2, rng.uniform(2, 4))
         dy, dx = np.gradient(stream)
         strength = np.float32(rng.uniform(0.004, 0.010) * size_px)
-        bloom = warped(bloom, -dy * strength, dx * strength)
+        turn_x, turn_y = np.asarray(-dy * strength), np.asarray(dx * strength)
+        bloom = warped(bloom, turn_x, turn_y)
     start = rng.uniform(-0.6, 0.9)
     share = step(start, start + 2.2, bloom)
     greens = ((40, 132, 136), (84, 168, 150), (72, 128, 84))[rng.integers(3)]

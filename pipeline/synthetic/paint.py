@@ -67,7 +67,7 @@ def strokes(size_px: int, lines: Sequence[tuple[Points, float]], oversample: int
 
 
 def soft_strokes(size_px: int, lines: Sequence[tuple[Points, float]], blur: float) -> Plane:
-    """Strokes under a Gaussian of ``blur`` sides, drawn at a quarter of the size: they are smooth."""
+    """Strokes under a Gaussian of ``blur`` sides; drawn at a quarter of the size, being smooth."""
     small = max(8, size_px // 4)
     canvas = Image.fromarray((strokes(small, lines, 1) * 255).astype(np.uint8))
     canvas = canvas.filter(ImageFilter.GaussianBlur(blur * small))
@@ -77,7 +77,8 @@ def soft_strokes(size_px: int, lines: Sequence[tuple[Points, float]], blur: floa
 
 def stripes(values: Plane) -> Plane:
     """A cosine of period 1 in [-1, 1]."""
-    return np.cos(values * np.float32(2 * np.pi))
+    wave: Plane = np.cos(values * np.float32(2 * np.pi))
+    return wave
 
 
 def with_clouds(rng: Generator, picture: Picture, cover: float) -> Picture:

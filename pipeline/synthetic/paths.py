@@ -29,7 +29,8 @@ def wander(rng: Generator, angle: float, bend: float) -> Points:
     headings = angle + bend * _smooth(rng, 60, 4)
     path = _along(headings, (0.0, 0.0), 1.9)
     offset = rng.uniform(-0.2, 0.2, 2)
-    return path - path[len(path) // 2] + offset
+    centred: Points = path - path[len(path) // 2] + offset
+    return centred
 
 
 def meander(rng: Generator, angle: float, swing: float, bends: float) -> Points:
@@ -45,7 +46,8 @@ def meander(rng: Generator, angle: float, swing: float, bends: float) -> Points:
     path = _along(headings, (0.0, 0.0), 1.0)
     reach = path[-1] - path[0]
     path *= 1.7 / float(np.hypot(*reach))
-    return path - path[count // 2] + rng.uniform(-0.12, 0.12, 2)
+    centred: Points = path - path[count // 2] + rng.uniform(-0.12, 0.12, 2)
+    return centred
 
 
 def inside_of_bends(path: Points, reach: float) -> Points:
@@ -55,7 +57,8 @@ def inside_of_bends(path: Points, reach: float) -> Points:
     turn = np.convolve(turn, np.hanning(31) / np.hanning(31).sum(), mode="same")
     share = np.tanh(1.2 * turn / (float(np.std(turn)) + 1e-9))
     normal = np.stack([-step[:, 1], step[:, 0]], axis=1) / np.hypot(*step.T)[:, None]
-    return path + normal * (share * reach)[:, None]
+    moved: Points = path + normal * (share * reach)[:, None]
+    return moved
 
 
 def branches(

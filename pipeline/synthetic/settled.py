@@ -15,8 +15,12 @@ _CROPS: tuple[Colour, ...] = (
     (204, 184, 128), (140, 108, 76), (112, 84, 60), (70, 96, 50), (168, 140, 92),
 )  # fmt: skip
 _ROOFS: tuple[Colour, ...] = (
-    (168, 164, 160), (200, 196, 190), (132, 128, 126), (158, 104, 82), (176, 122, 96), (222, 220, 214),
+    (168, 164, 160), (200, 196, 190), (132, 128, 126),
+    (158, 104, 82), (176, 122, 96), (222, 220, 214),
 )  # fmt: skip
+
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def _table(rng: Generator, colours: tuple[Colour, ...], side: int, spread: float) -> Picture:
@@ -73,20 +77,19 @@ def street_grid(rng: Generator, size_px: int) -> Picture:
     built = (rng.random((64, 64)) < density).astype(np.float32)[down, across]
     deep = rng.uniform(0.22, 0.44, (2, 64, 64)).astype(np.float32)[:, down, across]
     blur = np.float32(1.0 * blocks * lots / size_px)
-    roof = np.clip((deep[0] - np.abs(fu)) / blur, 0, 1) * np.clip(
-        (deep[1] - np.abs(fv)) / blur, 0, 1
-    )
-    cast = np.clip((deep[0] - np.abs(fu - 0.1)) / blur, 0, 1) * np.clip(
-        (deep[1] - np.abs(fv - 0.1)) / blur, 0, 1
-    )
+    wide, high = deep
+    roof = np.clip((wide - np.abs(fu)) / blur, 0, 1)
+    roof = roof * np.clip((high - np.abs(fv)) / blur, 0, 1)
+    cast = np.clip((wide - np.abs(fu - 0.1)) / blur, 0, 1)
+    cast = cast * np.clip((high - np.abs(fv - 0.1)) / blur, 0, 1)
     picture = shade(yards, 1 - 0.5 * cast * built)
     warm = tuple(tinted(rng, _ROOFS[: int(rng.integers(3, 7))], 8))
     picture = blend(picture, _table(rng, warm, 64, 10)[down, across], roof * built)
     park = (rng.random((64, 64)) < 0.06).astype(np.float32)[row % 64, column % 64]
     picture = blend(picture, ramp(0.5 + 0.3 * trees, ((40, 66, 34), (98, 120, 62))), park)
     edge = np.minimum(np.minimum(bu, 1 - bu), np.minimum(bv, 1 - bv) * shape)
-    wide = np.where((column % 4 == 0) & (bu < 0.5) | (column % 4 == 3) & (bu > 0.5), 0.05, 0.0)
-    street = 1 - step(-0.02, 0.02, edge - np.float32(0.055) - wide.astype(np.float32))
+    broad = np.where((column % 4 == 0) & (bu < 0.5) | (column % 4 == 3) & (bu > 0.5), 0.05, 0.0)
+    street = 1 - step(-0.02, 0.02, edge - np.float32(0.055) - broad.astype(np.float32))
     asphalt = ((104, 104, 106), (128, 126, 122), (88, 88, 92))[rng.integers(3)]
     picture = blend(picture, asphalt, street)
     if rng.random() < 0.4:
@@ -95,11 +98,10 @@ def street_grid(rng: Generator, size_px: int) -> Picture:
     return picture
 
 
-def _parcels(
-    rng: Generator, reach: float, smallest: float
-) -> list[tuple[float, float, float, float]]:
-    """Rectangles (left, top, right, bottom) that tile a square by cuts across the longer side."""
-    whole, parcels = [(-reach, -reach, reach, reach)], []
+def _parcels(rng: Generator, reach: float, smallest: float) -> list[Box]:
+    """Rectangles that tile a square by cuts across the longer side."""
+    whole: list[Box] = [(-reach, -reach, reach, reach)]
+    parcels: list[Box] = []
     while whole:
         left, top, right, bottom = whole.pop()
         wide, high = right - left, bottom - top

@@ -10,10 +10,8 @@ from pipeline.synthetic.noise import (
     grain,
     hillshade,
     positions,
-    ridged,
     rotated,
     step,
-    unit,
 )
 from pipeline.synthetic.paint import (
     Picture,
@@ -124,14 +122,14 @@ def atoll(rng: Generator, size_px: int) -> Picture:
         cx, cy = far * np.cos(turn) + rng.normal(0, 0.05), far * np.sin(turn) + rng.normal(0, 0.05)
         u = (x - np.float32(cx)) * np.float32(np.cos(turn)) + (y - np.float32(cy)) * np.sin(turn)
         v = (y - np.float32(cy)) * np.float32(np.cos(turn)) - (x - np.float32(cx)) * np.sin(turn)
-        distance = np.hypot(u, v / np.float32(squash)).astype(np.float32) / np.float32(radius)
-        edge = distance - 1 + 0.12 * lump + 0.05 * fine
+        distance = np.hypot(u, v / np.float32(squash)) / radius
+        edge = np.asarray(distance - 1 + 0.12 * lump + 0.05 * fine, np.float32)
         lagoon = ramp(0.5 + 0.3 * lump, ((18, 112, 150), (44, 162, 178), (112, 206, 200)))
         picture = blend(picture, lagoon, 1 - step(-0.05, 0.12, edge))
         rim = np.exp(-((edge / 0.11) ** 2)).astype(np.float32)
         reef = ramp(0.5 + 0.25 * fine, ((72, 150, 142), (142, 178, 150), (196, 202, 168)))
         picture = blend(picture, reef, rim)
-        islet = rim * step(0.3, 0.9, lump + 0.3 * fine)
+        islet = np.asarray(rim * step(0.3, 0.9, lump + 0.3 * fine), np.float32)
         picture = blend(picture, (226, 214, 176), step(0.35, 0.5, islet))
         picture = blend(picture, (52, 92, 44), step(0.6, 0.75, islet))
         surf = step(0.08, 0.12, edge) * (1 - step(0.13, 0.2, edge)) * step(-0.2, 0.6, fine)
@@ -143,7 +141,8 @@ def canyon(rng: Generator, size_px: int) -> Picture:
     """Red tableland cut by branching dry valleys with banded walls."""
     main = np.abs(fractal(rng, size_px, 3.3, rng.uniform(1.0, 2.0)))
     side = np.abs(fractal(rng, size_px, 3.0, 4))
-    table = step(0.0, 1.0, main * (0.45 + 0.6 * side) + 0.12 * side)
+    depth = main * (0.45 + 0.6 * side) + 0.12 * side
+    table = step(0.0, 1.0, np.asarray(depth, np.float32))
     rough = fractal(rng, size_px, 2.2, 4)
     bands = stripes(table * np.float32(rng.uniform(4, 6)))
     light = hillshade(table + 0.02 * bands + 0.006 * rough, rng.uniform(0.2, 1.4), steepness=0.1)

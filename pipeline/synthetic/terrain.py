@@ -71,7 +71,7 @@ def dunes(rng: Generator, size_px: int) -> Picture:
 
 
 def forest(rng: Generator, size_px: int) -> Picture:
-    """Crowns as a dark green grain, with stands of other ages and at times a track or a clearing."""
+    """Crowns as a dark green grain, stands of other ages, at times a track or a clearing."""
     crowns = rng.uniform(26, 46)
     canopy = grain(rng, size_px, crowns) + 0.5 * grain(rng, size_px, crowns * 1.9)
     stands = fractal(rng, size_px, 2.6, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -36,6 +37,6 @@ class Bases:
         order = np.argsort(parts, kind="stable")
         ordered = parts[order]
         edges = [0, *(np.flatnonzero(ordered[1:] != ordered[:-1]) + 1).tolist(), len(order)]
-        for first, end in zip(edges, edges[1:], strict=False):
+        for first, end in itertools.pairwise(edges):
             where = order[first:end]
             yield int(ordered[first]), where, rows[where]

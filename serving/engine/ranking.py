@@ -6,9 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featurizer.errors import QueryError
+from serving.engine.bases import Ids
 
 Floats = NDArray[np.float32]
-Ids = NDArray[np.int64]
+
+_TINY = np.float32(1e-30)  # a stored vector without length is at distance 1, not at NaN
 
 
 def normalised(vectors: Floats) -> Floats:
@@ -31,7 +33,8 @@ def distances_to(queries: Floats, vectors: Floats, cosine: bool) -> Floats:
         return np.asarray(np.sqrt(np.einsum("qcd,qcd->qc", gaps, gaps)), np.float32)
     dots = np.einsum("qcd,qd->qc", vectors, queries)
     lengths = np.sqrt(np.einsum("qcd,qcd->qc", vectors, vectors))
-    return np.maximum(1.0 - dots / np.maximum(lengths, np.float32(1e-30)), np.float32(0.0))
+    cosines = dots / np.maximum(lengths, _TINY)
+    return np.asarray(np.maximum(1.0 - cosines, 0.0), np.float32)
 
 
 def closeness(queries: Floats, block: Floats, cosine: bool) -> Floats:
@@ -39,17 +42,17 @@ def closeness(queries: Floats, block: Floats, cosine: bool) -> Floats:
     scores = np.asarray(queries @ block.T, np.float32)
     squares = np.einsum("bd,bd->b", block, block)
     if cosine:
-        scores /= np.sqrt(np.maximum(squares, np.float32(1e-30)))
+        scores /= np.sqrt(np.maximum(squares, _TINY))
         return scores
     own = np.einsum("qd,qd->q", queries, queries)
-    return 2.0 * scores - squares - own[:, None]
+    return np.asarray(2.0 * scores - squares - own[:, None], np.float32)
 
 
 def distance_of(closeness_values: Floats, cosine: bool) -> Floats:
-    """Distances of what ``closeness`` gave; Euclidean ones lose digits near zero to cancellation."""
+    """Distances of what ``closeness`` gave; Euclidean ones near zero lose digits."""
     if cosine:
-        return np.maximum(1.0 - closeness_values, np.float32(0.0))
-    return np.sqrt(np.maximum(-closeness_values, np.float32(0.0)))
+        return np.asarray(np.maximum(1.0 - closeness_values, 0.0), np.float32)
+    return np.asarray(np.sqrt(np.maximum(-closeness_values, 0.0)), np.float32)
 
 
 def best(scores: Floats, ids: Ids, count: int) -> tuple[Floats, Ids]:

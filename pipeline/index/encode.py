@@ -1,0 +1,66 @@
+"""A shard's vectors -> its IVF-PQ codes, as bare inverted lists with local ids 0..n-1.
+
+The lists alone are stored: the centroids stand once in ``trained.faiss``, not in every code file
+(at 65,536 lists of 128 dimensions they would be 33 MB a shard).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import faiss
+import numpy as np
+
+from featurizer import shards, storage
+from featurizer.errors import ContractError
+from pipeline.index.train import TRAINED, QuantizerRecord, folder, read_record
+
+
+@dataclass(slots=True)
+class TrainedQuantizer:
+    """A trained, empty FAISS index and its record; weakly referenceable, so Beam can share it."""
+
+    record: QuantizerRecord
+    index: Any
+    __weakref__: Any = None
+
+
+def load_quantizer(root: str, name: str) -> TrainedQuantizer:
+    """ContractError when the trained index is not the one that its marker describes."""
+    record = read_record(root, name)
+    place = storage.join(folder(root, name), TRAINED)
+    data = storage.read_bytes(place)
+    if storage.sha256(data) != record.sha256:
+        raise ContractError(
+            f"{place}: its sha256 is not the one in its marker: remove {folder(root, name)} and "
+            "run train and encode again"
+        )
+    index = faiss.deserialize_index(np.frombuffer(data, np.uint8))
+    if index.d != record.dim or index.ntotal:
+        raise ContractError(f"{place}: {index.d} dimensions and {index.ntotal} rows")
+    return TrainedQuantizer(record, index)
+
+
+def codes_path(root: str, quantizer: str, shard: str) -> str:
+    return storage.join(folder(root, quantizer), "codes", f"{shard}.faiss")
+
+
+def encode_shard(root: str, trained: TrainedQuantizer, shard: str) -> tuple[int, str]:
+    """Writes the shard's code file unless it is there; its rows and the file's sha256."""
+    place = codes_path(root, trained.record.name, shard)
+    record = shards.read_record(root, shard)
+    if storage.exists(place):
+        return record.rows, storage.sha256(storage.read_bytes(place))
+    if record.featurizer != trained.record.featurizer:
+        raise ContractError(
+            f"shard {shard} is of featurizer {record.featurizer}, but the quantizer "
+            f"{trained.record.name} of {trained.record.featurizer}: train on this inventory"
+        )
+    index = faiss.clone_index(trained.index)
+    index.add(shards.read_vectors(root, record).astype(np.float32))
+    writer = faiss.VectorIOWriter()
+    faiss.write_InvertedLists(faiss.extract_index_ivf(index).invlists, writer)
+    data = faiss.vector_to_array(writer.data).tobytes()
+    storage.write_bytes(place, data)
+    return record.rows, storage.sha256(data)

@@ -1,0 +1,191 @@
+"""Runs the Beam jobs and says what came of them.  Parsing is elsewhere; so is the work."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
+from apache_beam.runners.runner import PipelineResult
+
+from featurizer import manifest, shards
+from featurizer.errors import UsageError, WorldsiftError
+from featurizer.manifest import Inventory
+from pipeline import transforms
+from pipeline.config import EmbedJob, RunnerOptions
+from pipeline.index.generation import read_spec
+from pipeline.index.parameters import IndexOptions, choose
+from pipeline.index.train import QuantizerRecord, quantizer_name, read_record, train
+from pipeline.index.train import FOLDER as QUANTIZERS
+from pipeline.progress import ProgressBar
+
+# Beam's `DirectRunner` first tries to download another engine, and behaves otherwise when it can.
+_LOCAL_RUNNER = "FnApiRunner"
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedSummary:
+    """One embed run: what the archive is now, and what this run added to it."""
+
+    inventory: str
+    content: Inventory
+    embedded: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        content = self.content
+        return {
+            "verb": "embed",
+            "inventory": self.inventory,
+            "featurizer": content.featurizer,
+            "shards": len(content.shards),
+            "rows": content.rows,
+            "embedded_now": self.embedded,
+            "rejected": sum(content.rejects.values()),
+            "rejects": content.rejects,
+            "dropped_null": content.dropped_null,
+            "source_bytes": content.source_bytes,
+            "seconds": round(self.seconds, 2),
+            "images_per_s": round(self.embedded / self.seconds, 1),
+            "bytes_per_s": round(_share(self, content) * content.source_bytes / self.seconds),
+        }
+
+
+def _share(summary: EmbedSummary, content: Inventory) -> float:
+    return summary.embedded / max(1, content.rows)
+
+
+def cores() -> int:
+    """Processors that this process may use (containers give fewer than the machine has)."""
+    return len(os.sched_getaffinity(0))
+
+
+def beam_options(runner: RunnerOptions) -> PipelineOptions:
+    """Beam's options, its own local runner by default; UsageError for a flag that Beam has not.
+
+    (Beam itself drops unknown flags with a warning, so that a misspelt one silently does nothing.)
+    """
+    flags = list(runner.beam_flags)
+    parser = _BeamArgumentParser(allow_abbrev=False)
+    for group in PipelineOptions.__subclasses__():
+        group._add_argparse_args(parser)
+    _, unknown = parser.parse_known_args(flags)
+    if unknown:
+        raise UsageError(f"Beam knows no option {' '.join(unknown)} (after --)")
+    if not any(flag.startswith("--runner") for flag in flags):
+        flags.append(f"--runner={_LOCAL_RUNNER}")
+        if runner.workers > 1:
+            flags += [
+                "--direct_running_mode=multi_processing",
+                f"--direct_num_workers={runner.workers}",
+            ]
+    elif runner.workers > 1:
+        raise UsageError("--workers is for this machine; other runners have flags of their own")
+    return PipelineOptions(flags)
+
+
+def _run(build: Callable[[beam.Pipeline], Any], runner: RunnerOptions) -> PipelineResult:
+    """Runs to the end; a WorldsiftError raised by a worker comes out as itself."""
+    pipeline = beam.Pipeline(options=beam_options(runner))
+    build(pipeline)
+    try:
+        result = pipeline.run()
+        result.wait_until_finish()
+    except WorldsiftError as error:
+        raise _plain(error) from error
+    except RuntimeError as error:
+        found = _reported(str(error))
+        if found is None:
+            raise
+        raise found from error
+    return result
+
+
+def _plain(error: WorldsiftError) -> WorldsiftError:
+    """Without the ``[while running ...]`` that Beam adds to what a worker raised."""
+    text = str(error).split(" [while running ")[0]
+    return WorldsiftError(text)
+
+
+def _reported(text: str) -> WorldsiftError | None:
+    """The WorldsiftError in the traceback text that a worker process sent, if that is what it is."""
+    for line in reversed(text.splitlines()):
+        name, colon, message = line.partition(": ")
+        if colon and name.startswith("featurizer.errors."):
+            return _plain(WorldsiftError(message))
+    return None
+
+
+def run_embed(job: EmbedJob, runner: RunnerOptions) -> EmbedSummary:
+    """Source -> shards and inventory; the featurizer must be saved under the root already."""
+    begin = time.perf_counter()
+    with ProgressBar("embedding", " img", runner.progress) as bar:
+        told = replace(job, progress_port=bar.port)
+
+        def build(pipeline: beam.Pipeline) -> None:
+            plans = pipeline | transforms.PlanShards(told)
+            plans | transforms.EmbedShards(told) | transforms.WriteInventory(told)
+
+        result = _run(build, runner)
+    name = manifest.latest_inventory(job.root)
+    content = manifest.read_inventory(job.root, name)
+    return EmbedSummary(name, content, _counter(result, "images"), time.perf_counter() - begin)
+
+
+def _counter(result: PipelineResult, name: str) -> int:
+    found = result.metrics().query(beam.metrics.MetricsFilter().with_name(name))["counters"]
+    return sum(int(metric.result) for metric in found)
+
+
+def run_train(root: str, options: IndexOptions, progress: bool) -> QuantizerRecord:
+    """A quantizer for the newest inventory."""
+    inventory = manifest.read_inventory(root, manifest.latest_inventory(root))
+    dim = shards.read_record(root, inventory.shards[0].name).dim
+    parameters = choose(inventory.rows, dim, options)
+    return train(root, inventory, dim, parameters, progress)
+
+
+def find_quantizer(root: str, inventory: Inventory, name: str | None) -> QuantizerRecord:
+    """The quantizer called ``name``, or the one trained on this inventory."""
+    from featurizer import storage
+
+    if name is not None:
+        return read_record(root, name)
+    found = []
+    for candidate in storage.names(storage.join(root, QUANTIZERS)):
+        if storage.exists(storage.join(root, QUANTIZERS, candidate, "quantizer.json")):
+            record = read_record(root, candidate)
+            if candidate == quantizer_name(inventory, record.index):
+                found.append(record)
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise UsageError(
+            f"{root}: no quantizer was trained on the newest inventory: run `python -m pipeline "
+            f"train {root}`, or name an older one with --quantizer"
+        )
+    names = ", ".join(record.name for record in found)
+    raise UsageError(f"{root}: several quantizers fit ({names}): name one with --quantizer")
+
+
+def run_encode(root: str, quantizer: str | None, runner: RunnerOptions) -> str:
+    """Code files for every shard of the newest inventory, and the manifest; the generation's name."""
+    inventory_name = manifest.latest_inventory(root)
+    inventory = manifest.read_inventory(root, inventory_name)
+    record = find_quantizer(root, inventory, quantizer)
+    read_spec(root, inventory.featurizer)  # fail before the work, not after it
+    names = [shard.name for shard in inventory.shards]
+    with ProgressBar("encoding", " rows", runner.progress) as bar:
+        bar.expect(inventory.rows)
+
+        def build(pipeline: beam.Pipeline) -> None:
+            codes = pipeline | "Shards" >> beam.Create(names)
+            codes = codes | transforms.EncodeShards(root, record.name, bar.port)
+            codes | transforms.WriteGeneration(root, inventory_name, record)
+
+        _run(build, runner)
+    return manifest.latest_generation(root)

@@ -1,0 +1,142 @@
+"""A shard's inputs as batches of encoded images or of raster tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from featurizer import storage
+from featurizer.errors import PixelError, StorageError
+from featurizer.pixels import Rgb, Stretch
+from featurizer.rasters import Scene, open_scene
+from featurizer.schema import Reject, Row
+from featurizer.tiles import Window
+from pipeline.config import EmbedJob
+from pipeline.plan import Item, ShardPlan
+from pipeline.tiling import iter_tiles, tile_windows
+
+# Encoded bytes in one batch, so that a batch of photographs is no larger than one of tiles.
+_BATCH_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Batch:
+    """Inputs that go through the model together; rows and pixels never come apart."""
+
+    images: list[tuple[Row, bytes]] = field(default_factory=list)
+    tiles: list[tuple[Row, Rgb]] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    stretches: dict[str, Stretch] = field(default_factory=dict)
+    source_bytes: int = 0
+
+    def __len__(self) -> int:
+        return len(self.images) + len(self.tiles)
+
+
+@dataclass(slots=True)
+class Found:
+    """What reading learnt on the way; complete once the batches are used up."""
+
+    stretches: dict[str, Stretch] = field(default_factory=dict)
+    dropped_null: int = 0
+    bytes_read: int = 0
+
+
+class read_batches(Iterator[Batch]):  # noqa: N801 - reads as a function, and has a result
+    """The plan's inputs in batches of ``job.batch``; ``found`` is complete at the end.
+
+    A run of whole images is fetched together; a raster is read window by window.  What cannot be
+    read becomes a reject of the batch it would have been in.
+    """
+
+    def __init__(self, plan: ShardPlan, job: EmbedJob) -> None:
+        self.found = Found()
+        self._batches = self._read(plan, job)
+
+    def __next__(self) -> Batch:
+        return next(self._batches)
+
+    def _read(self, plan: ShardPlan, job: EmbedJob) -> Iterator[Batch]:
+        for run in _runs(plan.items, job.batch):
+            if run[0].kind == "image":
+                yield self._fetched(run)
+            else:
+                yield from self._cut(run[0], job)
+
+    def _fetched(self, items: list[Item]) -> Batch:
+        batch = Batch()
+        for item, data in zip(items, storage.read_many([i.uri for i in items]), strict=True):
+            if isinstance(data, StorageError):
+                batch.rejects.append(Reject(item.uri, "read", "missing", str(data)))
+                continue
+            batch.images.append((_row(item), data))
+            batch.source_bytes += len(data)
+        self.found.bytes_read += batch.source_bytes
+        return batch
+
+    def _cut(self, item: Item, job: EmbedJob) -> Iterator[Batch]:
+        batch = Batch()
+        try:
+            with open_scene(item.uri, job.source.raster) as scene:
+                if scene.info.stretch is not None:
+                    self.found.stretches[item.uri] = scene.info.stretch
+                for row, pixels in self._tiles(item, scene, job):
+                    batch.tiles.append((row, pixels))
+                    if len(batch) == job.batch:
+                        yield batch
+                        batch = Batch()
+        except PixelError as error:
+            # What was cut before the fault stands; the rest of this slice is rejected as one.
+            batch.rejects.append(Reject(item.uri, "tile", error.reason, error.detail))
+        except StorageError as error:
+            batch.rejects.append(Reject(item.uri, "read", "missing", str(error)))
+        batch.source_bytes += item.size if item.start == 0 else 0
+        self.found.bytes_read += batch.source_bytes
+        yield batch
+
+    def _tiles(self, item: Item, scene: Scene, job: EmbedJob) -> Iterator[tuple[Row, Rgb]]:
+        if item.kind == "scene":
+            windows = [Window(0, 0, scene.info.width, scene.info.height)]
+        else:
+            tiling = job.source.tiling
+            grid = tile_windows(
+                scene.info.width, scene.info.height, tiling.tile_px, tiling.stride_px
+            )
+            windows = grid[item.start : item.stop]
+        for tile in iter_tiles(scene, windows):
+            if 1.0 - tile.valid_fraction > job.source.tiling.max_null:
+                self.found.dropped_null += 1
+                continue
+            row = replace(
+                _row(item),
+                window=tile.window if item.kind == "windows" else None,
+                bounds=tile.bounds or item.bounds if item.kind == "scene" else tile.bounds,
+                valid_fraction=tile.valid_fraction,
+            )
+            yield row, tile.pixels
+
+
+def _row(item: Item) -> Row:
+    return Row(
+        uri=item.uri, etag=item.etag, label=item.label, taken=item.taken, bounds=item.bounds
+    )
+
+
+def _runs(items: tuple[Item, ...], batch: int) -> Iterator[list[Item]]:
+    """Consecutive images, up to ``batch`` or the byte limit; every raster by itself."""
+    run: list[Item] = []
+    size = 0
+    for item in items:
+        if item.kind != "image":
+            if run:
+                yield run
+            run, size = [], 0
+            yield [item]
+            continue
+        if run and (len(run) == batch or size + item.size > _BATCH_BYTES):
+            yield run
+            run, size = [], 0
+        run.append(item)
+        size += item.size
+    if run:
+        yield run
