@@ -80,6 +80,8 @@ def build(request: BackboneRequest) -> Backbone:
     """
     if request.name == EXPORTED:
         return _exported(request)
+    module: nn.Module
+    ignore: str | None
     if request.name == TERRA:
         module, ignore = terra.Terra128(), None
         mean, std, side = terra.MEAN, terra.STD, terra.INPUT_PX
@@ -102,16 +104,15 @@ def build(request: BackboneRequest) -> Backbone:
 
 def _trunk(name: str) -> tuple[nn.Module, str]:
     """A torchvision model without its head, and the head's name."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # some models warn of changed initial weights
-            model = models.get_model(name, weights=None)
-    except (ValueError, KeyError) as error:
+    if name not in models.list_models(module=models):
         raise UsageError(
             f"no backbone named {name!r}: one of {TERRA}, resnet18, resnet50, vgg16, mobilenet_v2, "
             "squeezenet1_1, any other classification model of torchvision, or `exported` with "
             "--weights FILE.pt2"
-        ) from error
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some models warn of changed initial weights
+        model = models.get_model(name, weights=None)
     if name.startswith("squeezenet"):
         model.classifier = nn.AdaptiveAvgPool2d(1)  # its head is a convolution over the map
         return model, "classifier"
@@ -140,6 +141,8 @@ def _random(module: nn.Module, wanted: str) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(int(seed))
     state = module.state_dict()
     for name, value in state.items():
+        if not value.is_floating_point():
+            continue  # a table of indices
         if value.ndim >= 2:  # He et al. 2015, eq. 10; vectors (bias, BatchNorm) keep their start
             scale = (2.0 / value[0].numel()) ** 0.5
             state[name] = torch.randn(value.shape, generator=generator) * scale
@@ -165,18 +168,23 @@ def _at_layer(module: nn.Module, request: BackboneRequest) -> nn.Module:
     if request.layer == PENULTIMATE:
         return module
     try:
-        return _Pooled(create_feature_extractor(module, [request.layer]), request.layer)
+        found = create_feature_extractor(module, [request.layer], suppress_diff_warning=True)
+        return _Pooled(found, request.layer)
     except ValueError as error:
         raise UsageError(f"{request.name} has no layer {request.layer!r}: {error}") from error
 
 
 def _exported(request: BackboneRequest) -> Backbone:
-    """A ``torch.export`` program whose one input is (n, 3, s, s) float and output (n, d)."""
+    """A ``torch.export`` program whose one input is (n, 3, s, s) float and output (n, d).
+
+    It is a program: load only those whose origin is known.
+    """
     if not request.weights or request.input_px is None:
         raise UsageError("--backbone exported needs --weights FILE.pt2 and --input-px N")
     file = Path(request.weights)
     if not file.is_file():
-        raise WeightsError(f"{file}: no such file")
+        raise WeightsError(f"{file}: no such weights file")
+    checkpoint.refuse_pickles(file)
     try:
         module = torch.export.load(str(file)).module()
     except (RuntimeError, OSError, ValueError, KeyError, AssertionError) as error:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 import pickle
+import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +19,21 @@ from torch import Tensor, nn
 from featurizer.errors import WeightsError
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
-_PREFIXES = ("module.", "_orig_mod.")
+_PREFIXES = re.compile(r"(?:module\.|_orig_mod\.)*")
+
+# What a torch.export archive of tensors alone holds beside its weights_config and sample_inputs.
+_PLAIN_ENTRY = re.compile(
+    r"[^/]+/(?:data/(?:weights/weight|constants/tensor)_[0-9]+|models/model\.json"
+    r"|archive_format|archive_version|byteorder|\.data/[a-z_]+)"
+)
+# What torch.load and zipfile raise for bytes that are not weights.
+_MALFORMED = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    safetensors.SafetensorError,
+    *(RuntimeError, OSError, EOFError, ValueError, TypeError, AssertionError),
+    *(LookupError, AttributeError),
+)
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
@@ -32,9 +50,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         if file.suffix == ".safetensors":
             return dict(safetensors.torch.load_file(file))
         state = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
-        raise WeightsError(_unreadable(file, error)) from error
-    except safetensors.SafetensorError as error:
+    except _MALFORMED as error:
         raise WeightsError(_unreadable(file, error)) from error
     return _unwrapped(state, file)
 
@@ -48,20 +64,46 @@ def _unreadable(file: Path, error: BaseException) -> str:
 
 
 def _unwrapped(state: object, file: Path) -> dict[str, Tensor]:
-    for key in _WRAPPERS:
-        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
-            state = state[key]
+    while isinstance(state, Mapping):
+        inner = next((k for k in _WRAPPERS if isinstance(state.get(k), Mapping)), None)
+        if inner is None:
+            break
+        state = state[inner]
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise WeightsError(
             f"{file}: holds {type(state).__name__}, not a state dict of tensors: save "
             "`model.state_dict()`"
         )
-    plain: dict[str, Tensor] = {}
-    for name, value in state.items():
-        for prefix in _PREFIXES:
-            name = str(name).removeprefix(prefix)  # noqa: PLW2901
-        plain[name] = value
-    return plain
+    return {_PREFIXES.sub("", str(name), count=1): value for name, value in state.items()}
+
+
+def refuse_pickles(file: Path) -> None:
+    """WeightsError unless a torch.export archive (``.pt2``) holds no pickled objects.
+
+    ``torch.export.load`` unpickles weights and constants without ``weights_only``.  What remains
+    is the exported graph itself, which is a program: only those of a known origin may be loaded.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            for name in archive.namelist():
+                _refuse_pickle(name, archive)
+    except _MALFORMED as error:
+        raise WeightsError(
+            f"{file}: not a torch.export archive of tensors alone "
+            f"({(str(error).splitlines() or [type(error).__name__])[0][:200]}): write one with "
+            "torch.export.save, with a dynamic batch dimension"
+        ) from error
+
+
+def _refuse_pickle(name: str, archive: zipfile.ZipFile) -> None:
+    if name.endswith("_config.json"):
+        payloads = json.loads(archive.read(name))["config"].values()
+        if any(payload["use_pickle"] for payload in payloads):
+            raise ValueError(f"{name} names pickled objects")
+    elif name.endswith("/data/sample_inputs/model.pt"):
+        torch.load(io.BytesIO(archive.read(name)), map_location="cpu", weights_only=True)
+    elif not _PLAIN_ENTRY.fullmatch(name):
+        raise ValueError(f"{name} is none of its parts")
 
 
 def write_state(state: Mapping[str, Tensor]) -> bytes:
@@ -70,7 +112,7 @@ def write_state(state: Mapping[str, Tensor]) -> bytes:
 
 
 def fit(module: nn.Module, state: Mapping[str, Tensor], ignore: str | None, place: str) -> None:
-    """Loads ``state`` into ``module`` strictly; names under ``ignore`` (a removed head) are left out.
+    """Loads ``state`` into ``module`` strictly, but for names under ``ignore`` (a removed head).
 
     WeightsError that names the first tensors that are missing, unexpected or of another shape.
     """

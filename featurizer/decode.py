@@ -58,8 +58,8 @@ def decode(
     dropped, not blended), EXIF orientation is applied, of several frames or pages the first is
     taken.  16-bit and float values are stretched from their 2nd to their 98th percentile, image
     by image.  An image that ends early is refused (``corrupt``).  Not seen: damage that leaves
-    the stream decodable, such as flipped bits in JPEG data.  Safe in any number of threads, each
-    of which has a decoder of its own; the work is done outside the GIL.
+    the stream decodable, such as flipped bits in JPEG data and fax lines.  Safe in any number of
+    threads, each of which has a decoder of its own; the work is done outside the GIL.
     """
     results: dict[int, Decoded | PixelError] = {}
     headers: dict[int, Header] = {}
@@ -125,11 +125,11 @@ def _decode_single(data: bytes, header: Header, limits: DecodeLimits) -> Decoded
             return _decode_raster(data, limits)
         return _decoded(*decode_pillow(data, limits.max_pixels))
     except PixelError as error:
-        if header.format == "tiff" and header.route != "raster" and error.reason != "too-large":
+        if error.reason != "unknown-format" or header.route == "raster":
+            return error
+        if header.format == "tiff":  # of a layout that Pillow has no mode for
             return _decode_single(data, replace(header, route="raster"), limits)
-        if error.reason == "unknown-format":  # but its first bytes are those of a known one
-            return PixelError("corrupt", f"{header.format} with a header that cannot be read")
-        return error
+        return PixelError("corrupt", f"{header.format} with a header that cannot be read")
 
 
 def _decode_raster(data: bytes, limits: DecodeLimits) -> Decoded:
@@ -273,7 +273,9 @@ class DaliResize:
         """The batch, in the order given; ValueError for no image or more than ``max_batch``."""
         if not 0 < len(images) <= self._max_batch:
             raise ValueError(f"{len(images)} images for a batch of 1 to {self._max_batch}")
-        plans = [resize_plan(one.shape[0], one.shape[1], self._size_px, self._rule) for one in images]
+        plans = [
+            resize_plan(one.shape[0], one.shape[1], self._size_px, self._rule) for one in images
+        ]
         columns = {
             "images": [np.ascontiguousarray(one) for one in images],
             "sizes": [np.array(size, np.float32) for size, _ in plans],

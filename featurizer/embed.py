@@ -10,9 +10,10 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import tempfile
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -24,10 +25,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 from torch.fx.proxy import TraceError
+from torch.utils.dlpack import from_dlpack
 
 from featurizer import storage
 from featurizer.backbones import EXPORTED, Backbone, BackboneRequest, build
-from featurizer.errors import ContractError, EmbeddingError, UsageError
+from featurizer.errors import ContractError, EmbeddingError, UsageError, WeightsError
 from featurizer.pixels import Rgb
 from featurizer.projection import Projection
 from featurizer.spec import FeaturizerSpec, Metric, ResizeRule, require_same
@@ -43,7 +45,7 @@ MAX_BATCH = 64  # on the CPU the best is 8 to 32; a larger one only costs memory
 class FeaturizerOptions:
     """What the user may choose of a featurizer."""
 
-    backbone: BackboneRequest = BackboneRequest()
+    backbone: BackboneRequest = field(default_factory=BackboneRequest)
     resize: ResizeRule = "stretch"
     metric: Metric = "cosine"
     projection: Projection | None = None
@@ -73,11 +75,9 @@ class Featurizer:
         self.spec = self._spec(options)
 
     def _spec(self, options: FeaturizerOptions) -> FeaturizerSpec:
-        side = self._backbone.input_px
-        width = self._features(torch.zeros(1, 3, side, side)).shape[1]
+        width = found = self._width()
         if self._projection is not None:
             wanted, width = self._projection.dims
-            found = self._features(torch.zeros(1, 3, side, side)).shape[1]
             if wanted != found:
                 raise UsageError(
                     f"the projection takes {wanted} features, but {self._backbone.name} gives "
@@ -87,14 +87,29 @@ class Featurizer:
             backbone=self._backbone.name,
             layer=self._backbone.layer,
             weights_sha256=self._backbone.sha256,
-            input_px=side,
+            input_px=self._backbone.input_px,
             resize=options.resize,
             mean=self._backbone.mean,
             std=self._backbone.std,
-            dim=int(width),
+            dim=width,
             metric=options.metric,
             projection_sha256=None if self._projection is None else self._projection.sha256,
         )
+
+    def _width(self) -> int:
+        """How many features the network gives; UsageError when it does not take such a batch."""
+        name, side = self._backbone.name, self._backbone.input_px
+        try:
+            one, two = (self._features(torch.zeros(n, 3, side, side)).shape for n in (1, 2))
+        except (RuntimeError, AssertionError, ValueError) as error:
+            raise UsageError(
+                f"{name} takes no pictures of {side} px in batches of any size "
+                f"({str(error).splitlines()[0][:200]}): give the --input-px it was made for; an "
+                "exported network needs a dynamic batch dimension"
+            ) from error
+        if one[0] != 1 or two != (2, one[1]):
+            raise UsageError(f"{name} gives no vector for each picture: {one} for 1, {two} for 2")
+        return int(one[1])
 
     def preprocess(self, images: Sequence[Rgb]) -> Tensor:
         """Pictures of any size, resized to what ``forward`` takes: (n, 3, s, s).
@@ -156,7 +171,7 @@ class Featurizer:
                 )
             assert isinstance(self._dali, DaliResize)
             # DALI re-uses its output buffer at the next run, hence the copy.
-            return torch.from_dlpack(self._dali(images)).clone()
+            return from_dlpack(self._dali(images)).clone()
 
     def _features(self, normalised: Tensor) -> NDArray[np.float32]:
         """(n, 3, s, s) float -> (n, features) float32; halves the batch when memory runs out."""
@@ -178,12 +193,15 @@ class Featurizer:
 
     def _finish(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         if self._projection is not None:
-            features = self._projection.apply(features)
-        bad = ~np.isfinite(features).all(axis=1)
+            with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is seen below
+                features = self._projection.apply(features)
+        bad = np.asarray(~np.isfinite(features).all(axis=1))
         if self.spec.metric == "cosine":
-            length = np.linalg.norm(features, axis=1, keepdims=True)
+            # float64: the squares of finite float32 values may not fit float32
+            exact = np.where(bad[:, None], 0.0, features.astype(np.float64))
+            length = np.linalg.norm(exact, axis=1, keepdims=True)
             bad |= length[:, 0] < 1e-12
-            features = features / np.where(length > 0, length, 1.0)
+            features = (exact / np.where(length > 0, length, 1.0)).astype(np.float32)
         elif np.abs(features[~bad]).max(initial=0.0) > np.finfo(np.float16).max:
             raise EmbeddingError(
                 f"{self._backbone.name}: features beyond ±65,504 do not fit the stored float16: "
@@ -193,7 +211,7 @@ class Featurizer:
         return features
 
     def save(self, root: str) -> None:
-        """Stores what rebuilds this featurizer under ``root``, the spec last; does nothing twice."""
+        """Stores what rebuilds this featurizer under ``root``, the spec last; nothing if there."""
         folder = storage.join(root, FOLDER, self.spec.fingerprint)
         if storage.exists(storage.join(folder, SPEC_FILE)):
             return
@@ -232,9 +250,9 @@ def make_featurizer(options: FeaturizerOptions, device: DeviceChoice = "auto") -
 
 
 def load_featurizer(root: str, fingerprint: str, device: DeviceChoice = "auto") -> Featurizer:
-    """The featurizer stored under ``root``; ContractError when its files are not what it says.
+    """The featurizer stored under ``root``.  It needs no network and no file outside ``root``.
 
-    It needs no network and no file outside ``root``.
+    ContractError when its files are not what it says, WeightsError when they are not readable.
     """
     folder = storage.join(root, FOLDER, fingerprint)
     place = storage.join(folder, SPEC_FILE)
@@ -243,6 +261,8 @@ def load_featurizer(root: str, fingerprint: str, device: DeviceChoice = "auto") 
     except ValueError as error:
         raise ContractError(f"{place}: not JSON ({error}); run embed again") from error
     spec = FeaturizerSpec.from_json(record, place)
+    if spec.fingerprint != fingerprint:
+        raise ContractError(f"{place}: is of featurizer {spec.fingerprint}; run embed again")
     backbone = _rebuilt(folder, spec)
     projection = None
     if spec.projection_sha256 is not None:
@@ -255,14 +275,16 @@ def load_featurizer(root: str, fingerprint: str, device: DeviceChoice = "auto") 
 
 
 def _rebuilt(folder: str, spec: FeaturizerSpec) -> Backbone:
-    import tempfile
-
     name = _weights_file(spec)
     with tempfile.TemporaryDirectory() as scratch:  # torch reads weights from local files only
         local = Path(scratch, name)
         local.write_bytes(storage.read_bytes(storage.join(folder, name)))
         request = BackboneRequest(spec.backbone, str(local), spec.layer, spec.input_px)
-        return build(request)
+        try:
+            return build(request)
+        except WeightsError as error:
+            stored = str(error).replace(str(local), storage.join(folder, name))
+            raise WeightsError(f"{stored}; remove {folder} and run embed again") from error
 
 
 def _weights_file(spec: FeaturizerSpec) -> str:
@@ -298,9 +320,9 @@ def _pick_dtype(device: torch.device, backbone: str) -> torch.dtype:
 def _prepared(backbone: Backbone, device: torch.device, dtype: torch.dtype) -> nn.Module:
     if backbone.name == EXPORTED:
         return backbone.module.to(device)
-    model = copy.deepcopy(backbone.module)
+    model: nn.Module = copy.deepcopy(backbone.module)
     try:
         model = fuse(model)
     except (TraceError, RuntimeError, KeyError, AttributeError):
         log.info("%s: not traceable, so batch normalisation is not folded", backbone.name)
-    return model.to(device=device, dtype=dtype, memory_format=torch.channels_last).eval()
+    return model.to(device, dtype).to(memory_format=torch.channels_last).eval()

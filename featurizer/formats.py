@@ -156,6 +156,9 @@ _SAMPLES, _EXTRA_SAMPLES, _SAMPLE_FORMAT, _NODATA = 277, 338, 339, 42113
 
 # none, LZW, JPEG, deflate (both numbers), PackBits, zstd: what nvImageCodec decodes right
 _TIFF_CODEC_COMPRESSIONS = {1, 5, 7, 8, 32773, 32946, 50000}
+# LERC, WebP, JPEG XL (twice): Pillow's libtiff is built without them
+_TIFF_GDAL_COMPRESSIONS = {34887, 50001, 50002, 52546}
+
 Tags = dict[int, tuple[int, ...]]
 
 
@@ -213,6 +216,8 @@ def _tiff_route(tags: Tags) -> Route:
     compression = tags.get(_COMPRESSION, (1,))[0]
     photometric = tags.get(_PHOTOMETRIC, (-1,))[0]
     if bits not in ({1}, {2}, {4}, {8}) or formats != {1} or samples > 4:
+        return "raster"
+    if compression in _TIFF_GDAL_COMPRESSIONS:
         return "raster"
     if photometric < 2 and samples > 2:
         return "raster"  # bands without a colour: which three to show is GDAL's to say

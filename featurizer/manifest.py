@@ -10,16 +10,18 @@ served; it is the only file that is ever replaced.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from featurizer import storage
-from featurizer.errors import ContractError, GenerationError
+from featurizer.errors import ContractError, GenerationError, StorageError
 from featurizer.spec import FeaturizerSpec
 
 FORMAT = 1
 INVENTORIES, GENERATIONS, CURRENT = "inventories", "generations", "CURRENT"
 EVALUATION_SUFFIX = ".evaluation.json"
+_NUMBERED = re.compile(r"([0-9]{6,}-[0-9a-f]{12})\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,10 @@ def _read_json(place: str) -> dict[str, Any]:
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise ContractError(f"{place}: not one of ours ({error}); make it again") from error
     if version != FORMAT:
-        raise ContractError(f"{place}: format {version}, but this version reads {FORMAT}")
+        raise ContractError(
+            f"{place}: format {version}, but this version reads {FORMAT}; make it again, or use "
+            "the version that wrote it"
+        )
     return dict(record)
 
 
@@ -112,13 +117,9 @@ def _build(kind: type[Record], fields: dict[str, Any], place: str) -> Record:
 
 
 def _numbered(root: str, folder: str) -> list[str]:
-    """Names (without .json) in ``folder``, oldest first; evaluations are not among them."""
-    found = [
-        name.removesuffix(".json")
-        for name in storage.names(storage.join(root, folder))
-        if name.endswith(".json") and not name.endswith(EVALUATION_SUFFIX)
-    ]
-    return sorted(found, key=lambda name: int(name.split("-")[0]))
+    """Names (without .json) in ``folder``, oldest first; other files are not among them."""
+    matches = map(_NUMBERED.fullmatch, storage.names(storage.join(root, folder)))
+    return sorted((match[1] for match in matches if match), key=lambda n: int(n.split("-")[0]))
 
 
 def _write_numbered(root: str, folder: str, data: bytes) -> str:
@@ -140,7 +141,10 @@ def write_inventory(root: str, inventory: Inventory) -> str:
 def read_inventory(root: str, name: str) -> Inventory:
     place = storage.join(root, INVENTORIES, f"{name}.json")
     fields = _read_json(place)
-    fields["shards"] = tuple(InventoryShard(**shard) for shard in fields["shards"])
+    try:
+        fields["shards"] = tuple(InventoryShard(**shard) for shard in fields["shards"])
+    except (TypeError, KeyError) as error:
+        raise ContractError(f"{place}: {error}; it was written by another version") from error
     return _build(Inventory, fields, place)
 
 
@@ -159,8 +163,15 @@ def write_generation(root: str, generation: Generation) -> str:
 
 
 def read_generation(root: str, name: str) -> Generation:
+    """GenerationError when there is none of that name, ContractError when it is not readable."""
     place = storage.join(root, GENERATIONS, f"{name}.json")
-    fields = _read_json(place)
+    try:
+        fields = _read_json(place)
+    except StorageError as error:
+        if not storage.is_missing(error):
+            raise
+        there = ", ".join(_numbered(root, GENERATIONS)[-5:]) or "none"
+        raise GenerationError(f"{place}: no such generation; there: {there}") from error
     try:
         fields["featurizer"] = FeaturizerSpec.from_json(fields["featurizer"], place)
         fields["index"] = IndexParameters(**fields["index"])

@@ -73,7 +73,13 @@ def fit_pca(features: NDArray[np.float32], dim: int) -> Projection:
         values, vectors = np.linalg.eigh(centred.T @ centred)
         top = np.argsort(values)[::-1][:dim]
         directions = vectors[:, top]
-    directions /= np.maximum(np.linalg.norm(directions, axis=0), np.finfo(np.float64).tiny)
+    varying = int((values > values.max() * 1e-12).sum())
+    if varying < dim:
+        raise UsageError(
+            f"a projection to {dim} dimensions needs pictures that differ in as many: these "
+            f"{count} differ in {varying}; take more of them or a smaller --dim"
+        )
+    directions /= np.linalg.norm(directions, axis=0)
     # An eigenvector's sign is arbitrary: the largest entry is made positive.
     signs = np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(dim)])
     return Projection(mean.astype(np.float32), (directions * signs).astype(np.float32))

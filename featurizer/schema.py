@@ -96,8 +96,9 @@ def footprint(bounds: Bounds) -> bytes:
     west, south, east, north = bounds
     if west <= east:
         return bytes(shapely.to_wkb(shapely.box(west, south, east, north)))
-    halves = [shapely.box(west, south, 180.0, north), shapely.box(-180.0, south, east, north)]
-    return bytes(shapely.to_wkb(shapely.MultiPolygon(halves)))
+    halves = [(west, south, 180.0, north), (-180.0, south, east, north)]
+    boxes = [shapely.box(*half) for half in halves if half[0] < half[2]]  # none without width
+    return bytes(shapely.to_wkb(shapely.MultiPolygon(boxes)))
 
 
 def rows_table(rows: Sequence[Row]) -> pa.Table:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from featurizer import schema, storage
-from featurizer.errors import ContractError
+from featurizer.errors import ContractError, StorageError
 
 FORMAT = 1
 VECTORS, ROWS, REJECTS, MARKER = "vectors.npy", "rows.parquet", "rejects.parquet", "shard.json"
@@ -65,9 +65,18 @@ class ShardRecord:
                     f"{place}: format {version}, but this version reads {FORMAT}: embed again"
                 )
             files = {name: FileRecord(**value) for name, value in record.pop("files").items()}
-            return cls(**record, files=files)
+            made = cls(**record, files=files)
+            made._check()
+            return made
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ContractError(f"{place}: not a shard's marker ({error}); {_REPAIR}") from error
+
+    def _check(self) -> None:
+        absent = {VECTORS, ROWS, REJECTS} - self.files.keys()
+        if absent:
+            raise ValueError(f"no checksum of {', '.join(sorted(absent))}")
+        if not (type(self.rows) is type(self.dim) is int and self.rows >= 0 < self.dim):
+            raise ValueError(f"{self.rows!r} rows of {self.dim!r} dimensions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +125,28 @@ def _shallow(record: ShardRecord) -> dict[str, Any]:
 def read_record(root: str, name: str) -> ShardRecord:
     """The marker of a complete shard; ContractError when it is unreadable or names another."""
     place = storage.join(directory(root, name), MARKER)
-    record = ShardRecord.from_json(storage.read_bytes(place), place)
+    record = ShardRecord.from_json(_read(place), place)
     if record.name != name:
         raise ContractError(f"{place}: says it is shard {record.name}, not {name}; {_REPAIR}")
     return record
 
 
+def _read(place: str) -> bytes:
+    try:
+        return storage.read_bytes(place)
+    except StorageError as error:
+        if not storage.is_missing(error):
+            raise
+        raise ContractError(f"{place}: is missing; {_REPAIR}") from error
+
+
 def read_file(root: str, record: ShardRecord, file: str) -> bytes:
-    """One of the shard's files, its size and checksum compared with the marker's."""
+    """One of the shard's files, its size and checksum compared with the marker's.
+
+    ContractError when it is missing or another; StorageError when it could not be read.
+    """
     place = storage.join(directory(root, record.name), file)
-    data = storage.read_bytes(place)
+    data = _read(place)
     check_bytes(place, record.files[file], len(data), storage.sha256(data))
     return data
 
@@ -147,7 +168,8 @@ def read_vectors(root: str, record: ShardRecord) -> NDArray[np.float16]:
     data = read_file(root, record, VECTORS)
     place = storage.join(directory(root, record.name), VECTORS)
     try:
-        vectors = np.load(io.BytesIO(data), allow_pickle=False)
+        # Not np.load, which would also open an .npz.
+        vectors = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
     except ValueError as error:
         raise ContractError(f"{place}: not a .npy array ({error}); {_REPAIR}") from error
     return check_vectors(vectors, record, place)

@@ -50,8 +50,11 @@ class FeaturizerSpec:
     def from_json(cls, record: dict[str, Any], name: str) -> FeaturizerSpec:
         """The spec of such a record; ContractError, naming ``name``, when fields are off."""
         try:
-            return cls(**{**record, "mean": tuple(record["mean"]), "std": tuple(record["std"])})
-        except (TypeError, KeyError) as error:
+            spec = cls(**{**record, "mean": tuple(record["mean"]), "std": tuple(record["std"])})
+            if spec.metric not in METRICS or spec.resize not in RESIZE_RULES:
+                raise ValueError(f"metric {spec.metric!r}, resize {spec.resize!r}")
+            return spec
+        except (TypeError, KeyError, ValueError) as error:
             raise ContractError(
                 f"{name}: not a featurizer's spec ({error}); it was written by another version"
             ) from error

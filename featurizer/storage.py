@@ -12,9 +12,12 @@ import errno
 import fcntl
 import hashlib
 import os
+import stat as modes
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
@@ -24,7 +27,14 @@ import fsspec
 from featurizer.errors import StorageError
 
 PART_SUFFIX = ".part"
-_READ_ERRORS = (OSError, ValueError)  # gcsfs and s3fs raise OSError; bad URLs raise ValueError
+
+# What the drivers raise beside OSError, and ValueError for bad URLs.
+_DRIVER_ERRORS = (
+    ("gcsfs.retry", "HttpError"),
+    ("google.auth.exceptions", "GoogleAuthError"),
+    ("botocore.exceptions", "BotoCoreError"),
+    ("aiohttp", "ClientError"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +63,7 @@ def join(root: str, *parts: str) -> str:
 
 
 def filesystem(url: str) -> tuple[Any, str]:
-    """The fsspec filesystem of ``url`` and the path inside it; StorageError for an unknown scheme."""
+    """The fsspec filesystem of ``url`` and the path in it; StorageError for an unknown scheme."""
     try:
         return _filesystem(url.split("://", 1)[0] if "://" in url else "file"), _strip(url)
     except (ImportError, ValueError) as error:
@@ -89,14 +99,32 @@ def explained(url: str, action: str) -> Iterator[None]:
     """Turns what storage drivers raise into a StorageError that names the object and the remedy."""
     try:
         yield
-    except _READ_ERRORS as error:
+    except _driver_errors() as error:
         raise StorageError(f"{url}: could not {action}: {_reason(error)}") from error
 
 
+def _driver_errors() -> tuple[type[Exception], ...]:
+    # Only of drivers that are loaded: another one cannot have raised, and is slow to import.
+    loaded = (getattr(sys.modules.get(module), name, None) for module, name in _DRIVER_ERRORS)
+    return (OSError, ValueError, *(kind for kind in loaded if kind is not None))
+
+
+def is_missing(error: StorageError) -> bool:
+    """Whether the object was not there, rather than out of reach."""
+    return isinstance(error.__cause__, FileNotFoundError)
+
+
 def exists(url: str) -> bool:
+    """Whether there is such an object; StorageError where that could not be found out."""
     fs, path = filesystem(url)
     with explained(url, "look it up"):
-        return bool(fs.exists(path))
+        if is_local(url):
+            return Path(path).exists()
+        try:  # fsspec's own exists() answers False to any error
+            fs.info(path)
+        except FileNotFoundError:
+            return False
+        return True
 
 
 def is_directory(url: str) -> bool:
@@ -109,12 +137,13 @@ def stat(url: str) -> Entry:
     """The entry of one object; StorageError when there is none."""
     fs, path = filesystem(url)
     with explained(url, "look it up"):
-        return _local_entry(url) if is_local(url) else _entry(url, fs.info(path))
+        if is_local(url):
+            return _local_entry(url, Path(path).stat())
+        return _entry(url, fs.info(path))
 
 
-def _local_entry(uri: str) -> Entry:
+def _local_entry(uri: str, status: os.stat_result) -> Entry:
     # fsspec rounds times to a float; the nanoseconds tell two quick writes apart.
-    status = Path(_strip(uri)).stat()
     return Entry(uri, status.st_size, f"{status.st_size:x}-{status.st_mtime_ns:x}")
 
 
@@ -122,6 +151,8 @@ def _entry(uri: str, info: dict[str, Any]) -> Entry:
     tag = info.get("etag") or info.get("ETag") or info.get("generation")
     if tag is None:
         changed = info.get("mtime") or info.get("created") or 0
+        if isinstance(changed, datetime):  # some drivers list numbers and look up datetimes
+            changed = changed.timestamp()
         tag = f"{int(info['size']):x}-{changed}"
     return Entry(uri, int(info["size"]), str(tag).strip('"'))
 
@@ -129,7 +160,9 @@ def _entry(uri: str, info: dict[str, Any]) -> Entry:
 def walk(url: str) -> Iterator[Entry]:
     """Every object below ``url``, hidden ones left out, in a fixed order, one directory in memory.
 
-    A local directory reached twice through links is walked once.
+    A local directory reached twice through links is walked once; a link to nothing is listed, so
+    that its reader can say so; pipes and devices are left out.  StorageError for a name that is
+    not UTF-8: no table could hold it.
     """
     fs, path = filesystem(url)
     yield from _walk(fs, path, url, set())
@@ -144,18 +177,43 @@ def _walk(fs: Any, path: str, url: str, seen: set[str]) -> Iterator[Entry]:
     with explained(url, "list it"):
         infos = sorted(fs.ls(path, detail=True), key=lambda info: str(info["name"]))
     for info in infos:
-        name = str(info["name"]).rstrip("/").rsplit("/", 1)[-1]
-        if name.startswith(".") or str(info["name"]).rstrip("/") == path.rstrip("/"):
+        place = str(info["name"]).rstrip("/")
+        name = place.rsplit("/", 1)[-1]
+        if name.startswith(".") or place.strip("/") == path.strip("/"):
             continue
         child = join(url, name)
-        if info["type"] == "directory" or (is_local(child) and Path(_strip(child)).is_dir()):
-            yield from _walk(fs, str(info["name"]), child, seen)
-        elif is_local(child):
+        if not name.isprintable():
+            _require_utf8(url, name)
+        if is_local(child):
             with explained(child, "look it up"):
-                entry = _local_entry(child)
-            yield entry
+                status = _status(Path(place))
+            if modes.S_ISDIR(status.st_mode):
+                yield from _walk(fs, place, child, seen)
+            elif modes.S_ISREG(status.st_mode) or modes.S_ISLNK(status.st_mode):
+                yield _local_entry(child, status)
+        elif info["type"] == "directory":
+            yield from _walk(fs, place, child, seen)
         else:
             yield _entry(child, info)
+
+
+def _status(path: Path) -> os.stat_result:
+    """What the path or its link's target is; the link itself where it leads nowhere."""
+    try:
+        return path.stat()
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ELOOP):
+            raise
+        return path.lstat()
+
+
+def _require_utf8(folder: str, name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise StorageError(
+            f"{folder}: holds a file whose name is not UTF-8: {os.fsencode(name)!r}; rename it"
+        ) from error
 
 
 def names(url: str) -> list[str]:
@@ -195,19 +253,28 @@ def read_many(urls: Sequence[str]) -> list[bytes | StorageError]:
 
 def _fetch(urls: Sequence[str]) -> dict[str, bytes | StorageError]:
     fs, _ = filesystem(urls[0])
-    paths = {_strip(url): url for url in urls}
-    fetched = fs.cat(list(paths), on_error="return")
-    if not isinstance(fetched, dict):  # fsspec gives bare bytes for a single path
-        fetched = {next(iter(paths)): fetched}
-    found: dict[str, bytes | StorageError] = {}
+    # fsspec takes these characters in a list for a pattern, and would fetch other objects.
+    found = {url: _fetch_one(url) for url in urls if any(mark in url for mark in "*?[")}
+    paths = {fs._strip_protocol(url): url for url in urls if url not in found}
+    if not paths:
+        return found
+    with explained(urls[0], "read it and others"):
+        fetched = fs.cat(list(paths), on_error="return")
     for path, url in paths.items():
-        value = fetched.get(path, fetched.get(fs._strip_protocol(url), FileNotFoundError(url)))
+        value = fetched.get(path, FileNotFoundError(url))
         found[url] = (
             StorageError(f"{url}: could not read it: {_reason(value)}")
             if isinstance(value, BaseException)
             else bytes(value)
         )
     return found
+
+
+def _fetch_one(url: str) -> bytes | StorageError:
+    try:
+        return read_bytes(url)
+    except StorageError as error:
+        return error
 
 
 def write_bytes(url: str, data: bytes) -> None:

@@ -21,7 +21,8 @@ class Window:
     height: int
 
 
-_TILE_ID = re.compile(r"(?s)(?P<uri>.+?)(?:#(?P<window>\d+,\d+,\d+,\d+))?")
+_COUNT = r"(?:0|[1-9][0-9]{0,9})"  # as ``tile_id`` writes it: any other form is part of the uri
+_TILE_ID = re.compile(rf"(?s)(?P<uri>.+?)(?:#(?P<window>{_COUNT}(?:,{_COUNT}){{3}}))?")
 
 
 def tile_id(uri: str, window: Window | None = None) -> str:
@@ -32,7 +33,10 @@ def tile_id(uri: str, window: Window | None = None) -> str:
 
 
 def parse_tile_id(text: str) -> tuple[str, Window | None]:
-    """The inverse of ``tile_id``; a uri may itself hold ``#``.  QueryError for an empty id."""
+    """The inverse of ``tile_id``; QueryError for an empty id.
+
+    A uri may itself hold ``#``; one that ends as a window does is taken for that window's source.
+    """
     match = _TILE_ID.fullmatch(text)
     if match is None:
         raise QueryError("an empty tile id: give <uri> or <uri>#x,y,w,h")
@@ -66,6 +70,8 @@ def place_of_name(uri: str) -> Place:
         return Place()
     south, west, north, east = (float(match[k]) for k in ("south", "west", "north", "east"))
     if not (-90 <= south < north <= 90 and -180 <= west <= 180 and -180 <= east <= 180):
+        return Place()
+    if west == east:
         return Place()
     try:
         taken = datetime.strptime(match["date"], "%Y-%m-%d").replace(tzinfo=UTC)

@@ -16,6 +16,8 @@ from pipeline.options import Command, parse
 def main(argv: list[str] | None = None) -> int:
     """0 when done, 1 with one line on stderr for what the user can mend, 2 for usage."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", force=True)
+    # What GDAL grumbles about a file stands in rejects.parquet when it matters.
+    logging.getLogger("rasterio").setLevel(logging.ERROR)
     command = parse(sys.argv[1:] if argv is None else argv)
     try:
         command.args.root = storage.normalise(command.args.root)

@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from featurizer.bands import RasterOptions
 from featurizer.errors import UsageError
-from featurizer.rasters import RasterOptions
 from pipeline.tiling import TilingOptions
 
 TileMode = Literal["auto", "always", "never"]

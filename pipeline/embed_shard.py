@@ -25,7 +25,7 @@ from featurizer.schema import Reject, Row
 from featurizer.spec import FeaturizerSpec
 from pipeline.config import EmbedJob
 from pipeline.plan import ShardPlan
-from pipeline.reading import Batch, read_batches
+from pipeline.reading import Batch, Found, read_batches
 
 # Encoded bytes handed to the decoder at a time: bounds what stands decoded at full size.
 _DECODE_BYTES = 4 * 1024 * 1024
@@ -94,7 +94,7 @@ def embed_shard(
         dim=dim,
         featurizer=job.featurizer,
         files={},
-        inputs=_inputs(plan, {**source.found.stretches, **gathered.stretches}),
+        inputs=_inputs(plan, source.found, gathered.stretches),
         rejects=dict(sorted(Counter(r.reason for r in content.rejects).items())),
         dropped_null=source.found.dropped_null,
         source_bytes=source.found.bytes_read,
@@ -121,7 +121,7 @@ def _embed(batch: Batch, featurizer: Embedder) -> BatchDone:
     rows: list[Row] = []
     rejects = list(batch.rejects)
     vectors = featurizer.embed_batch(_pixels(batch, rows, rejects))
-    good = np.isfinite(vectors).all(axis=1)
+    good: NDArray[np.bool_] = np.isfinite(vectors).all(axis=1)
     for index in np.flatnonzero(~good):
         row = rows[index]
         detail = "the model gave no usable vector (NaN, infinite or of no length)"
@@ -169,15 +169,21 @@ def _decoded(
     return pixels
 
 
-def _inputs(plan: ShardPlan, stretches: dict[str, Stretch]) -> list[dict[str, Any]]:
+def _inputs(plan: ShardPlan, found: Found, of_images: dict[str, Stretch]) -> list[dict[str, Any]]:
     """What the marker says of each input: enough to tell whether it changed and to cut it again."""
+    stretches = {**found.stretches, **of_images}
     records = []
     for item in plan.items:
-        record: dict[str, Any] = {"uri": item.uri, "size": item.size, "etag": item.etag}
+        record: dict[str, Any] = {
+            "uri": item.uri,
+            "size": item.size,
+            "etag": item.etag,
+            "kind": item.kind,
+        }
         if item.kind == "windows":
-            record["windows"] = [item.start, item.stop]
+            record |= {"windows": [item.start, item.stop], "kept": found.kept[item.uri]}
         stretch = stretches.get(item.uri)
-        if item.kind != "image" or stretch is not None:
-            record["stretch"] = None if stretch is None else asdict(stretch)
+        if stretch is not None:
+            record["stretch"] = asdict(stretch)
         records.append(record)
     return records

@@ -12,15 +12,15 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
 from apache_beam.runners.runner import PipelineResult
 
-from featurizer import manifest, shards
+from featurizer import manifest, shards, storage
 from featurizer.errors import UsageError, WorldsiftError
 from featurizer.manifest import Inventory
 from pipeline import transforms
 from pipeline.config import EmbedJob, RunnerOptions
 from pipeline.index.generation import read_spec
 from pipeline.index.parameters import IndexOptions, choose
-from pipeline.index.train import QuantizerRecord, quantizer_name, read_record, train
 from pipeline.index.train import FOLDER as QUANTIZERS
+from pipeline.index.train import QuantizerRecord, quantizer_name, read_record, train
 from pipeline.progress import ProgressBar
 
 # Beam's `DirectRunner` first tries to download another engine, and behaves otherwise when it can.
@@ -151,8 +151,6 @@ def run_train(root: str, options: IndexOptions, progress: bool) -> QuantizerReco
 
 def find_quantizer(root: str, inventory: Inventory, name: str | None) -> QuantizerRecord:
     """The quantizer called ``name``, or the one trained on this inventory."""
-    from featurizer import storage
-
     if name is not None:
         return read_record(root, name)
     found = []

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass
 from typing import get_args
 
-from featurizer.rasters import RasterOptions
+from featurizer.bands import RasterOptions
 from featurizer.spec import METRICS, RESIZE_RULES
 from pipeline.config import LabelRule, RunnerOptions, SourceOptions, TileMode
 from pipeline.index.parameters import IndexOptions

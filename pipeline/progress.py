@@ -68,7 +68,8 @@ class ProgressBar:
         self._socket.close()
 
     def expect(self, planned: int) -> None:
-        self._bar.total += planned
+        """Adds to the number that the bar counts up to."""
+        self._bar.total = (self._bar.total or 0) + planned
 
     def _listen(self) -> None:
         while True:
@@ -84,7 +85,7 @@ class ProgressBar:
     def _show(self, planned: int, done: int, rejected: int, size: int) -> None:
         self._rejected += rejected
         self._bytes += size
-        self._bar.total += planned
+        self.expect(planned)
         self._bar.set_postfix_str(
             f"{self._bytes / 1e6:.0f} MB read, {self._rejected} rejected", refresh=False
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -38,11 +39,12 @@ class Found:
     """What reading learnt on the way; complete once the batches are used up."""
 
     stretches: dict[str, Stretch] = field(default_factory=dict)
+    kept: Counter[str] = field(default_factory=Counter)  # windows kept, by uri
     dropped_null: int = 0
     bytes_read: int = 0
 
 
-class read_batches(Iterator[Batch]):  # noqa: N801 - reads as a function, and has a result
+class read_batches(Iterator[Batch]):
     """The plan's inputs in batches of ``job.batch``; ``found`` is complete at the end.
 
     A run of whole images is fetched together; a raster is read window by window.  What cannot be
@@ -104,22 +106,24 @@ class read_batches(Iterator[Batch]):  # noqa: N801 - reads as a function, and ha
             )
             windows = grid[item.start : item.stop]
         for tile in iter_tiles(scene, windows):
-            if 1.0 - tile.valid_fraction > job.source.tiling.max_null:
+            null = 1.0 - tile.valid_fraction
+            if null > job.source.tiling.max_null:
+                if item.kind == "scene":
+                    raise PixelError("null", f"{null:.0%} of it is null (--max-null)")
                 self.found.dropped_null += 1
                 continue
+            self.found.kept[item.uri] += 1
             row = replace(
                 _row(item),
                 window=tile.window if item.kind == "windows" else None,
-                bounds=tile.bounds or item.bounds if item.kind == "scene" else tile.bounds,
+                bounds=tile.bounds or (item.bounds if item.kind == "scene" else None),
                 valid_fraction=tile.valid_fraction,
             )
             yield row, tile.pixels
 
 
 def _row(item: Item) -> Row:
-    return Row(
-        uri=item.uri, etag=item.etag, label=item.label, taken=item.taken, bounds=item.bounds
-    )
+    return Row(uri=item.uri, etag=item.etag, label=item.label, taken=item.taken, bounds=item.bounds)
 
 
 def _runs(items: tuple[Item, ...], batch: int) -> Iterator[list[Item]]:

@@ -26,9 +26,9 @@ from pipeline.sources import list_items
 _NAMESPACE = "worldsift"
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)  # not frozen: Beam writes into its transforms
 class PlanShards(beam.PTransform):  # type: ignore[misc]
-    """Lists the source and yields ``(index, encoded ShardPlan)``; nothing else goes through a shuffle."""
+    """Lists the source and yields encoded ``ShardPlan`` records; no pixel goes through a shuffle."""
 
     job: EmbedJob
 
@@ -54,7 +54,7 @@ class _PlanShards(beam.DoFn):  # type: ignore[misc]
         teller.close()
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)  # not frozen: Beam writes into its transforms
 class EmbedShards(beam.PTransform):  # type: ignore[misc]
     """Makes each planned shard unless it is complete; yields a ``ShardDone`` for each."""
 
@@ -82,9 +82,10 @@ class _EmbedShard(beam.DoFn):  # type: ignore[misc]
     def _featurizer(self) -> Featurizer:
         """Loaded once a process, at its first incomplete shard: a finished job loads nothing."""
         job = self._job
-        return self._shared.acquire(
+        featurizer: Featurizer = self._shared.acquire(
             lambda: load_featurizer(job.root, job.featurizer, job.device), tag=job.featurizer
         )
+        return featurizer
 
     def teardown(self) -> None:
         self._pool.shutdown()
@@ -98,8 +99,15 @@ class _EmbedShard(beam.DoFn):  # type: ignore[misc]
         else:
             record = embed_shard(plan, self._job, self._featurizer(), self._pool, self._count)
         marker = storage.sha256(record.to_json())
-        yield ShardDone(plan.index, record.name, record.rows, marker, record.rejects,
-                        record.dropped_null, record.source_bytes)
+        yield ShardDone(
+            plan.index,
+            record.name,
+            record.rows,
+            marker,
+            record.rejects,
+            record.dropped_null,
+            record.source_bytes,
+        )
 
     def _count(self, done: BatchDone) -> None:
         rows, rejected = len(done.rows), len(done.rejects)
@@ -113,7 +121,7 @@ class _EmbedShard(beam.DoFn):  # type: ignore[misc]
         self._teller.tell(done=rows, rejected=rejected, size=done.source_bytes)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)  # not frozen: Beam writes into its transforms
 class WriteInventory(beam.PTransform):  # type: ignore[misc]
     """Gathers all shards' records and writes the inventory; fails above the allowed reject share."""
 
@@ -131,7 +139,7 @@ def _write_inventory(done: Iterable[ShardDone], job: EmbedJob) -> str:
     return manifest.write_inventory(job.root, inventory_of(done, job))
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)  # not frozen: Beam writes into its transforms
 class EncodeShards(beam.PTransform):  # type: ignore[misc]
     """Shard names -> (name, sha256 of its code file), each made under the quantizer if missing."""
 
@@ -168,7 +176,7 @@ class _EncodeShard(beam.DoFn):  # type: ignore[misc]
         yield shard, sha256
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)  # not frozen: Beam writes into its transforms
 class WriteGeneration(beam.PTransform):  # type: ignore[misc]
     """Gathers the code files' checksums and writes the manifest; yields the generation's name."""
 

@@ -24,14 +24,14 @@ from featurizer.errors import (
     UnknownTileError,
     WorldsiftError,
 )
-from serving.models import Problem
-from serving.service import (
+from serving.failures import (
     ImageRefusedError,
     NotReadyError,
     SourceGoneError,
     TooLargeError,
     UnsupportedBodyError,
 )
+from serving.models import Problem
 
 logger = logging.getLogger(__name__)
 PROBLEM_JSON = "application/problem+json"

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featurizer import storage
-from featurizer.errors import ContractError, PixelError, QueryError, WorldsiftError
+from featurizer.errors import ContractError, PixelError, QueryError
 from featurizer.manifest import evaluation_path
+from serving.failures import ImageRefusedError
 from serving.models import (
     ArchiveOut,
     FeaturizerOut,
@@ -30,6 +31,7 @@ from serving.models import (
     TileOut,
     tile_fields,
 )
+from serving.thumbnails import Pictures
 
 if TYPE_CHECKING:
     from featurizer.embed import Featurizer
@@ -37,42 +39,6 @@ if TYPE_CHECKING:
     from serving.settings import Settings
 
 Vector = NDArray[np.float32]  # (d,)
-
-REMEDIES = {
-    "empty": "choose a file that is not empty",
-    "unknown-format": "give JPEG, PNG, TIFF, WebP, GIF, BMP, AVIF or JPEG 2000",
-    "corrupt": "the file is damaged or cut short: copy or export it again",
-    "unreadable": "the file is damaged or cut short: copy or export it again",
-    "unsupported": "export it as an 8-bit RGB JPEG or PNG",
-    "too-large": "scale it down, or cut out the part to search by",
-    "null": "choose a picture that shows something",
-    "no-vector": "choose a picture that shows something",
-}
-
-
-class ImageRefusedError(QueryError):
-    """An uploaded image without a vector: ``file`` as the client named it, ``reason`` a slug."""
-
-    def __init__(self, file: str, reason: str, detail: str) -> None:
-        remedy = REMEDIES.get(reason, "give another picture")
-        super().__init__(f"{file}: {detail.rstrip('.')}; {remedy}")
-        self.file, self.reason = file, reason
-
-
-class TooLargeError(QueryError):
-    """More bytes, images or neighbours than this server takes."""
-
-
-class UnsupportedBodyError(QueryError):
-    """A body of a content type that the route does not read."""
-
-
-class NotReadyError(WorldsiftError):
-    """The archive is not loaded: not yet, or it cannot be."""
-
-
-class SourceGoneError(WorldsiftError):
-    """An indexed tile whose source can no longer be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +65,7 @@ class SearchService:
 
     def __init__(self, settings: Settings, engine: SearchEngine, featurizer: Featurizer) -> None:
         self._settings, self.engine, self._featurizer = settings, engine, featurizer
+        self.pictures = Pictures(engine)
         self._evaluation = _read_evaluation(str(settings.root), engine.name)
 
     @classmethod
@@ -112,6 +79,7 @@ class SearchService:
         return cls(settings, engine, load_featurizer(str(settings.root), spec.fingerprint))
 
     def close(self) -> None:
+        self.pictures.close()
         self.engine.close()
 
     def queries_of_images(self, uploads: Sequence[Upload]) -> list[Query]:

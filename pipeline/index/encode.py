@@ -17,13 +17,12 @@ from featurizer.errors import ContractError
 from pipeline.index.train import TRAINED, QuantizerRecord, folder, read_record
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class TrainedQuantizer:
     """A trained, empty FAISS index and its record; weakly referenceable, so Beam can share it."""
 
     record: QuantizerRecord
     index: Any
-    __weakref__: Any = None
 
 
 def load_quantizer(root: str, name: str) -> TrainedQuantizer:

@@ -49,7 +49,8 @@ def choose(rows: int, dim: int, options: IndexOptions) -> IndexParameters:
         raise UsageError(f"--nlist {nlist}: more lists than the {sample} training rows")
     coarse = f"IVF{nlist}_HNSW32" if nlist >= _HNSW_FROM else f"IVF{nlist}"
     return IndexParameters(
-        factory=f"{coarse},PQ{code_bytes}x{code_bits(sample)}",
+        # np: without polysemous training, simulated annealing that no search here makes use of
+        factory=f"{coarse},PQ{code_bytes}x{code_bits(sample)}np",
         nlist=nlist,
         nprobe=min(nlist, options.nprobe or max(8, math.ceil(1.5 * math.sqrt(nlist)))),
         rerank_factor=RERANK_FACTOR,

@@ -93,7 +93,7 @@ def train_index(sample: NDArray[np.float32], parameters: IndexParameters) -> Any
     """An empty index of ``parameters.factory``, trained on (n, d) float32."""
     try:
         index = faiss.index_factory(int(sample.shape[1]), parameters.factory, faiss.METRIC_L2)
-        inner = faiss.extract_index_ivf(index)
+        inner = faiss.downcast_index(faiss.extract_index_ivf(index))
         # FAISS advises a minimum of points a centroid on stderr; the choice is made, and small
         # archives are re-ranked from exact vectors anyway.
         inner.cp.min_points_per_centroid = 1

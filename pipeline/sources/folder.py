@@ -10,7 +10,28 @@ from pipeline.config import LabelRule
 from pipeline.plan import Item
 
 IMAGE_SUFFIXES = frozenset(
-    "jpg jpeg jpe png webp bmp dib gif avif jp2 j2k j2c jpx jpf tif tiff pbm pgm ppm pnm vrt".split()
+    [
+        "jpg",
+        "jpeg",
+        "jpe",
+        "png",
+        "webp",
+        "bmp",
+        "dib",
+        "gif",
+        "avif",
+        "jp2",
+        "j2k",
+        "j2c",
+        "jpx",
+        "jpf",
+        "tif",
+        "tiff",
+        "pbm",
+        "pgm",
+        "ppm",
+        "pnm",
+    ]
 )
 
 

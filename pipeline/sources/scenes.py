@@ -7,14 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 
+from featurizer.bands import RasterOptions
 from featurizer.errors import PixelError, StorageError
-from featurizer.rasters import RasterOptions, SceneInfo
+from featurizer.rasters import SceneInfo
 from pipeline.config import SourceOptions
 from pipeline.plan import Item
 from pipeline.sources.folder import suffix
 from pipeline.tiling import inspect, tile_windows
 
-RASTER_SUFFIXES = frozenset({"tif", "tiff", "jp2", "j2k", "vrt"})
+RASTER_SUFFIXES = frozenset({"tif", "tiff", "jp2", "j2k"})
 # In `auto`, a picture of another format is a raster too when its longer side passes this ...
 LARGE_PX = 2048
 # ... which no picture of fewer bytes is worth opening for: so millions of small ones are not.

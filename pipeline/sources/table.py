@@ -40,7 +40,9 @@ def list_table(uri: str) -> Iterator[Item]:
         for start in range(0, table.num_rows, _CHUNK):
             records = table.slice(start, _CHUNK).to_pylist()
             numbered = enumerate(records, start=start + 1)
-            yield from pool.map(lambda pair: _item(pair[1], base, f"{uri}, row {pair[0]}"), numbered)
+            yield from pool.map(
+                lambda pair: _item(pair[1], base, f"{uri}, row {pair[0]}"), numbered
+            )
 
 
 def _read(uri: str) -> pa.Table:
@@ -92,7 +94,7 @@ def _taken(value: Any, place: str) -> datetime | None:
         except ValueError as error:
             raise SourceError(f"{place}: datetime {value!r} is not ISO 8601") from error
     if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime(value.year, value.month, value.day)  # noqa: DTZ001 - zone set below
+        value = datetime(value.year, value.month, value.day)
     if not isinstance(value, datetime):
         raise SourceError(f"{place}: datetime {value!r} is not a time")
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import faiss
+import numpy as np
 
 from featurizer import storage
 from featurizer.errors import ContractError, StorageError
@@ -97,7 +98,6 @@ def _merge(
     if progress:
         print(f"merging {generation.rows:,} codes of {len(codes):,} shards", file=sys.stderr)
     merged = merge_codes(codes, shape, part / _CODES, group)
-    merged.filename = str(part.parent / _FOLDER / _CODES)  # where the folder will be
     ivf.replace_invlists(merged, False)
     ivf.ntotal = index.ntotal = generation.rows
     faiss.write_index(index, str(part / _INDEX))
@@ -153,8 +153,24 @@ def _merge_lists(lists: Sequence[Any], shape: CodesShape, target: Path) -> Any:
     for each in lists:
         pointers.push_back(each)
     out = faiss.OnDiskInvertedLists(shape.nlist, shape.code_size, str(target))
-    out.merge_from_multiple(pointers.data(), pointers.size(), True)
+    out.merge_from_multiple(pointers.data(), pointers.size(), False)
+    _shift_ids(out, lists)
     return out
+
+
+def _shift_ids(merged: Any, parts: Sequence[Any]) -> None:
+    """Adds to each id the number of rows in the parts before its own.
+
+    FAISS has an option for this, but shifts a part by the totals of parts 1 to its own instead of
+    0 to the one before (1.15.1): right only where all parts have the same number of rows.
+    """
+    nlist = range(merged.nlist)
+    sizes = np.array([[part.list_size(number) for number in nlist] for part in parts], np.int64)
+    totals = sizes.sum(axis=1)
+    bases = np.cumsum(totals) - totals
+    for number in np.flatnonzero(sizes.any(axis=0)).tolist():
+        ids = faiss.rev_swig_ptr(merged.get_ids(number), merged.list_size(number))
+        ids += np.repeat(bases, sizes[:, number])  # in place: the mapped file itself
 
 
 def _mapped(path: Path, rows: int, shape: CodesShape) -> Any:

@@ -18,10 +18,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def bar(items: Iterable[Item], total: int, title: str, progress: bool) -> Iterable[Item]:
-    return tqdm(
-        items, title, total, unit="file", file=sys.stderr, disable=not progress, dynamic_ncols=True
-    )
+def bar(
+    items: Iterable[Item], total: int, title: str, progress: bool, unit: str = "file"
+) -> Iterable[Item]:
+    """``items`` as they are, counted on stderr while they are taken."""
+    return tqdm(items, title, total, file=sys.stderr, disable=not progress, unit=unit)
 
 
 def for_each(

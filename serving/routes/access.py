@@ -10,7 +10,8 @@ import anyio
 import anyio.to_thread
 from fastapi import Request
 
-from serving.service import NotReadyError, SearchService
+from serving.failures import NotReadyError
+from serving.service import SearchService
 from serving.settings import Settings
 
 Answer = TypeVar("Answer")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 
 from serving.errors import documented
+from serving.failures import NotReadyError
 from serving.models import ArchiveOut, StatusOut
 from serving.routes.access import service_of
-from serving.service import NotReadyError
 
 router = APIRouter()
 

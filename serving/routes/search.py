@@ -15,17 +15,10 @@ from starlette.types import Message, Receive
 
 from featurizer.errors import EmbeddingError, QueryError, UnknownTileError
 from serving.errors import documented
+from serving.failures import ImageRefusedError, NotReadyError, TooLargeError, UnsupportedBodyError
 from serving.models import SearchOptions, SearchRequest, SearchResponse
 from serving.routes.access import access_of, compute, service_of
-from serving.service import (
-    ImageRefusedError,
-    NotReadyError,
-    Query,
-    SearchService,
-    TooLargeError,
-    UnsupportedBodyError,
-    Upload,
-)
+from serving.service import Query, SearchService, Upload
 
 router = APIRouter(prefix="/v1", tags=["search"])
 

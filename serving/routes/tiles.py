@@ -11,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from featurizer.errors import StorageError, UnknownTileError
 from serving.errors import documented
+from serving.failures import NotReadyError, SourceGoneError
 from serving.models import TileOut, TilesOut, image_version
 from serving.routes.access import read, service_of
-from serving.service import NotReadyError, SearchService, SourceGoneError
-from serving.thumbnails import MAX_SIZE_PX, ImageFormat, tile_picture
+from serving.service import SearchService
+from serving.thumbnails import MAX_SIZE_PX, ImageFormat
 
 router = APIRouter(prefix="/v1/tiles", tags=["tiles"])
 _KEEP = "private, max-age=31536000, immutable"
@@ -93,7 +94,7 @@ def _picture(service: SearchService, tile_id: str, wanted: PictureQuery, held: s
     }
     if headers["ETag"] in held:
         return Response(status_code=304, headers=headers)
-    picture = tile_picture(service.engine, row, tile, wanted.size, wanted.format)
+    picture = service.pictures.of(row, tile, wanted.size, wanted.format)
     return Response(picture.data, headers=headers, media_type=picture.media_type)
 
 

@@ -109,7 +109,7 @@ async function loadArchive(signal) {
     recall === null ? "" : element("span", {}, "recall@10 ", element("b", {}, recall.toFixed(3))),
   );
   byId("accepts").textContent = `JPEG, PNG, TIFF, WebP, GIF, up to ${bytes(limits.max_upload_bytes)}`;
-  byId("about").textContent = `Archive ${archive.name}, generation ${archive.generation}, ${archive.index.factory}, ${featurizer.metric} distance`;
+  byId("about").textContent = `Archive “${archive.name}”, generation ${archive.generation}, ${archive.index.factory}, ${featurizer.metric} distance`;
 }
 
 const recallOf = (evaluation) => {
@@ -204,13 +204,16 @@ function showNotice(heading, text, actions = [], waiting = false) {
   byId("notice").hidden = false;
 }
 
+const stopped = (text) => (/[.!?]$/.test(text) ? text : `${text}.`);
+
 function showProblem(problem) {
   byId("results").replaceChildren();
   byId("status").textContent = "";
   const again = element("button", { className: "button", type: "button", onclick: show }, "Try again");
   const home = element("a", { className: "button", href: "/" }, "To the start page");
   const mine = problem.status === 404 || problem.status === 413 || problem.status === 422;
-  showNotice(problem.title, problem.message, mine ? [home] : [again, home]);
+  const other = element("button", { className: "button", type: "button", onclick: () => byId("file").click() }, "Choose another picture");
+  showNotice(problem.title, stopped(problem.message), mine ? [other, home] : [again, home]);
 }
 
 function showEmptyArchive() {
@@ -221,7 +224,7 @@ function showEmptyArchive() {
 }
 
 async function waitUntilReady(problem, signal) {
-  showNotice("One moment", `${problem.message[0].toUpperCase()}${problem.message.slice(1)}.`, [], true);
+  showNotice("One moment", `The server says: ${stopped(problem.message)}`, [], true);
   await new Promise((resolve) => setTimeout(resolve, READY_POLL_MS));
   if (!signal.aborted) await show();
 }

@@ -2,16 +2,16 @@
 
 import { pictureUrl } from "./api.js";
 import { element, picture } from "./dom.js";
-import { distance, placeAndDate, title } from "./format.js";
+import { date, distance, title, where } from "./format.js";
 
 export function card(tile, { href, self, onSearch, onDetails }) {
-  const facts = placeAndDate(tile);
+  const facts = [where(tile), date(tile.datetime)].filter(Boolean);
   const near = tile.distance === undefined ? null : distance(tile.distance);
   const link = element(
     "a",
     {
       href,
-      "aria-label": `Search by ${title(tile)}${facts ? `, ${facts}` : ""}${near ? `, distance ${near}` : ""}`,
+      "aria-label": ["Search by " + title(tile), ...facts, near && `distance ${near}`].filter(Boolean).join(", "),
       onclick: (event) => {
         // Other clicks are the browser's: a new tab, a new window.
         if (event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
@@ -33,7 +33,7 @@ export function card(tile, { href, self, onSearch, onDetails }) {
         element("span", { className: "name", title: title(tile) }, title(tile)),
         near && element("span", { className: "distance", title: "Distance to your query" }, near),
       ),
-      facts ? element("span", { className: "line", title: facts }, facts) : null,
+      ...facts.map((fact) => element("span", { className: "line" }, fact)),
     ),
   );
   const more = element(

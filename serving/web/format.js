@@ -38,6 +38,10 @@ export function place(bounds) {
   return `${latitude(lat)} ${longitude(lon)}`;
 }
 
+// Where on Earth, or else where in its source; "" for a whole picture of an unknown place.
+export const where = ({ bounds, window }) =>
+  place(bounds) || (window ? `x ${count(window.x)}, y ${count(window.y)}` : "");
+
 export function extent([west, south, east, north]) {
   const text = (f, a, b) => `${f(a, 4)} to ${f(b, 4)}`;
   return `${text(latitude, south, north)}, ${text(longitude, west, east)}`;
@@ -49,4 +53,4 @@ export function title(tile) {
 }
 
 export const placeAndDate = (tile) =>
-  [place(tile.bounds), date(tile.datetime)].filter(Boolean).join(" · ");
+  [where(tile), date(tile.datetime)].filter(Boolean).join(" · ");

@@ -44,6 +44,7 @@ SEEDS = (
     picture("TIFF", compression="tiff_lzw"),
     picture("TIFF", "1", compression="group4"),
     picture("TIFF", "F"),
+    picture("TIFF", big_tiff=True),
     picture("WEBP"),
     picture("WEBP", "RGBA", lossless=True),
     picture("JPEG2000"),
@@ -74,6 +75,7 @@ def damaged(draw: st.DrawFn) -> bytes:
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(damaged(), min_size=1, max_size=4))
 @example([b"\x89PNG\r\n\x1a\n"])
+@example([b"II+\0\x08\0\0\0" + b"\xff" * 60])
 @example([b"II*\0" + b"\xff" * 40, b"MM\0+", b"RIFF....WEBPVP8X", b"\xff\x4f\xff\x51"])
 def test_damaged_bytes_give_pixels_or_a_reason(batch: list[bytes]) -> None:
     good = SEEDS[0]
@@ -107,6 +109,13 @@ def test_probe_says_something_or_raises_its_own_error(data: bytes) -> None:
 def test_an_image_that_ends_early_is_refused(name: str, share: float) -> None:
     data = picture(name, side=160)
     assert reason(data[: int(share * len(data))]) == "corrupt"
+
+
+def test_a_16_bit_png_that_ends_early_is_refused() -> None:
+    noise = np.random.default_rng(4).integers(0, 65536, (80, 80), dtype=np.uint16)
+    out = io.BytesIO()
+    Image.fromarray(noise).save(out, "PNG")
+    assert reason(out.getvalue()[: out.tell() // 2]) == "corrupt"
 
 
 def claims(data: bytes, old: bytes, new: bytes) -> bytes:
@@ -232,7 +241,7 @@ def test_corrupt_files_in_every_batch_cost_nothing_else(threads: int) -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     told = json.loads(done.stdout)
-    assert len(told) == 20
+    assert len(told) == 20, done.stderr[-2000:]
     for outcomes, spoilt in told:
         assert spoilt == 0
         assert outcomes == told[0][0]

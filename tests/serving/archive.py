@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import faiss
@@ -59,20 +60,31 @@ def clustered(rows: int, dim: int, seed: int = 0, clusters: int = 12) -> NDArray
 
 def plain_rows(count: int, clusters: int = 12) -> list[Row]:
     return [
-        Row(uri=f"/imagery/class{i % clusters}/picture{i}.jpg", etag=f"e{i}", label=f"class{i % clusters}")
+        Row(
+            uri=f"/imagery/class{i % clusters}/picture{i}.jpg",
+            etag=f"e{i}",
+            label=f"class{i % clusters}",
+        )
         for i in range(count)
     ]
 
 
 def trained_index(vectors: NDArray[np.float32], factory: str) -> faiss.Index:
     """An empty index of this FAISS factory string, trained on the vectors."""
-    index = faiss.index_factory(vectors.shape[1], factory)
+    data = _trained(vectors.tobytes(), vectors.shape[1], factory)
+    return faiss.deserialize_index(np.frombuffer(data, np.uint8))
+
+
+@lru_cache(maxsize=16)
+def _trained(data: bytes, dim: int, factory: str) -> bytes:
+    vectors = np.frombuffer(data, np.float32).reshape(-1, dim)
+    index = faiss.index_factory(dim, factory)
     ivf = faiss.downcast_index(faiss.extract_index_ivf(index))
     ivf.cp.min_points_per_centroid = 1
     if isinstance(ivf, faiss.IndexIVFPQ):
         ivf.pq.cp.min_points_per_centroid = 1
     index.train(vectors)
-    return index
+    return faiss.serialize_index(index).tobytes()
 
 
 def code_bytes(trained: bytes, vectors: NDArray[np.float16]) -> bytes:
@@ -86,7 +98,11 @@ def code_bytes(trained: bytes, vectors: NDArray[np.float16]) -> bytes:
 
 
 def write_shard(
-    root: str, name: str, vectors: NDArray[np.float16], rows: Sequence[Row], stretches: dict[str, object]
+    root: str,
+    name: str,
+    vectors: NDArray[np.float16],
+    rows: Sequence[Row],
+    stretches: dict[str, object],
 ) -> ShardRecord:
     inputs = [
         {"uri": uri, "etag": "e", "size": 1, "stretch": stretches.get(uri)}
@@ -131,7 +147,9 @@ def build_archive(
     for number, count in enumerate(counts):
         here = slice(start, start + count)
         name = f"shard{number:04d}"
-        record = write_shard(place, name, stored[here], rows[here], dict(options.get("stretches", {})))
+        record = write_shard(
+            place, name, stored[here], rows[here], dict(options.get("stretches", {}))
+        )
         codes = code_bytes(trained, stored[here])
         storage.write_bytes(
             storage.join(place, "quantizers", QUANTIZER, "codes", f"{name}.faiss"), codes

@@ -11,7 +11,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from PIL import Image
-from rasterio.transform import from_origin
+from rasterio import Affine
 
 from featurizer import storage
 from featurizer.backbones import BackboneRequest
@@ -81,7 +81,7 @@ def write_scene(path: Path) -> Pixels:
     """A georeferenced RGB raster of 256 x 192 pixels at ``path``; its pixels."""
     pixels = np.concatenate([texture(50 + i, 192)[:, :128] for i in range(2)], axis=1)
     profile = {"driver": "GTiff", "height": 192, "width": 256, "count": 3, "dtype": "uint8"}
-    transform = from_origin(10.0, 50.0, 0.01, 0.01)
+    transform = Affine(0.01, 0.0, 10.0, 0.0, -0.01, 50.0)
     with rasterio.open(path, "w", crs="EPSG:4326", transform=transform, **profile) as raster:
         raster.write(pixels.transpose(2, 0, 1))
     return pixels

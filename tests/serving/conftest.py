@@ -1,0 +1,43 @@
+"""One gallery and one running app for all HTTP tests: both are only read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from serving.settings import Settings
+
+from serving.app import create_app
+from tests.serving.gallery import Gallery, build_gallery
+from tests.serving.server import running, wait_until_ready
+
+
+@pytest.fixture(scope="session")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
+    return build_gallery(tmp_path_factory.mktemp("gallery"))
+
+
+@pytest.fixture(scope="session")
+def settings(gallery: Gallery, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return make_settings(gallery.root, tmp_path_factory.mktemp("cache"))
+
+
+def make_settings(root: str, cache_dir: Path) -> Settings:
+    return Settings(
+        root=root,
+        cache_dir=cache_dir,
+        max_upload_bytes=400_000,
+        max_upload_pixels=1_000_000,
+        max_images=4,
+        max_k=100,
+        query_threads=2,
+    )
+
+
+@pytest.fixture(scope="session")
+def client(settings: Settings) -> Iterator[httpx.Client]:
+    with running(create_app(settings)) as address, httpx.Client(base_url=address) as client:
+        wait_until_ready(client)
+        yield client

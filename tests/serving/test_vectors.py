@@ -1,0 +1,107 @@
+"""Row ids as arithmetic, exact vectors by row id, and scans of all of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from featurizer.errors import ContractError
+from serving.engine.bases import Bases
+from serving.engine.ranking import distances_to
+from serving.engine.sync import LocalFiles
+from serving.engine.vectors import Vectors
+from tests.serving.archive import Archive, build_archive, clustered
+
+COUNTS = [40, 0, 1, 59, 0]
+
+
+def opened(archive: Archive, **options: int) -> Vectors:
+    from pathlib import Path
+
+    files = LocalFiles(Path(archive.root), archive.generation.quantizer)
+    return Vectors(archive.generation, files, **options)
+
+
+@pytest.fixture
+def archive(tmp_path):
+    return build_archive(tmp_path, clustered(100, 16), counts=COUNTS, factory="IVF4,PQ4x4")
+
+
+@given(st.lists(st.integers(0, 5), max_size=8), st.data())
+def test_every_id_is_found_where_counting_finds_it(counts, data):
+    places = [(part, row) for part, count in enumerate(counts) for row in range(count)]
+    bases = Bases(counts)
+    assert bases.total == len(places)
+    ids = data.draw(st.lists(st.integers(0, max(0, len(places) - 1)), max_size=20 if places else 0))
+    wanted = np.asarray(ids, np.int64)
+    parts, rows = bases.locate(wanted) if ids else ([], [])
+    assert list(zip(parts, rows, strict=True)) == [places[i] for i in ids]
+    grouped = {
+        int(where): (part, int(row))
+        for part, positions, inner in bases.groups(wanted)
+        for where, row in zip(positions, inner, strict=True)
+    }
+    assert grouped == {position: places[i] for position, i in enumerate(ids)}
+
+
+@pytest.mark.parametrize("wrong", [-1, 3])
+def test_an_id_out_of_range_is_refused(wrong):
+    with pytest.raises(IndexError, match=r"0\.\.2"):
+        Bases([1, 2]).locate(np.array([0, wrong]))
+
+
+@pytest.mark.parametrize("open_maps", [1, 256])
+def test_gather_takes_rows_in_any_order_and_repeated(archive, open_maps):
+    ids = np.random.default_rng(0).integers(0, 100, 300)
+    got = opened(archive, open_maps=open_maps).gather(ids)
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(got, archive.vectors[ids].astype(np.float32))
+    assert opened(archive).gather(np.empty(0, np.int64)).shape == (0, 16)
+
+
+def test_blocks_give_every_vector_once_in_order(archive):
+    starts, blocks = zip(*opened(archive).blocks(7), strict=True)
+    assert max(len(block) for block in blocks) == 7
+    assert list(starts) == [0, 7, 14, 21, 28, 35, 40, 41, 48, 55, 62, 69, 76, 83, 90, 97]
+    np.testing.assert_array_equal(np.concatenate(blocks), archive.vectors.astype(np.float32))
+
+
+@pytest.mark.parametrize("cosine", [True, False])
+def test_scan_keeps_the_nearest_that_are_left(archive, cosine, monkeypatch):
+    monkeypatch.setattr("serving.engine.vectors._BLOCK_BYTES", 16 * 4 * 9)
+    removed = np.array([0, 39, 40, 99])
+    queries = clustered(5, 16, seed=3)
+    stored = np.broadcast_to(archive.vectors.astype(np.float32), (5, 100, 16))
+    distances = distances_to(queries, stored, cosine)
+    np.testing.assert_allclose(
+        opened(archive).all_distances(queries, cosine, removed),
+        np.where(np.isin(np.arange(100), removed), np.inf, distances),
+        atol=1e-5,
+    )
+    distances[:, removed] = np.inf
+    nearest = np.argsort(distances, axis=1)[:, :12]
+    assert np.sort(opened(archive).scan(queries, 12, cosine, removed), axis=1).tolist() == (
+        np.sort(nearest, axis=1).tolist()
+    )
+    everything = opened(archive).scan(queries, 500, cosine, removed)
+    assert (np.sort(everything, axis=1)[:, 4:] == np.setdiff1d(np.arange(100), removed)).all()
+    assert (np.sort(everything, axis=1)[:, :4] == -1).all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda array: array.astype(np.float32),
+        lambda array: array[:-1],
+        lambda array: array[:, :-1],
+        lambda array: array.astype(object),
+    ],
+    ids=["dtype", "rows", "width", "pickle"],
+)
+def test_a_file_of_another_kind_is_refused(archive, tmp_path, change):
+    path = tmp_path / "shards" / "shard0003" / "vectors.npy"
+    np.save(path, change(np.load(path)), allow_pickle=True)
+    with pytest.raises(ContractError, match=r"shard0003/vectors\.npy.*embed the shard again"):
+        opened(archive).gather(np.array([99]))
