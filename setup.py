@@ -8,10 +8,10 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 CORE = [
-    "fsspec>=2024.6",  # put_file and on_error="return", one interface to every storage
-    "numpy>=1.26,<3",  # 2.x and late 1.x have the Generator methods that samples depend on
-    "nvidia-dali-cuda130>=2.4,<3",  # the GPU resize; cuda130 is the CUDA that torch 2.15 is built for
-    "nvidia-nvimgcodec-cu13>=0.9,<0.10",  # the decoder; before 1.0 a minor version may change its API
+    "fsspec>=2024.6",  # one interface to every storage; put_file, on_error="return"
+    "numpy>=1.26,<3",  # the Generator methods that samples depend on
+    "nvidia-dali-cuda130>=2.4,<3",  # the GPU resize; torch 2.15 is built for CUDA 13
+    "nvidia-nvimgcodec-cu13>=0.9,<0.10",  # the decoder; a minor version may change its API
     "pillow>=11.3",  # the first with AVIF inside
     "pyarrow>=16,<26",  # apache-beam 2.77 allows no 26
     "rasterio>=1.4,<2",  # 1.4 opens fsspec files by `opener=`

@@ -7,6 +7,7 @@ import io
 import json
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,7 +50,9 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     try:
         if file.suffix == ".safetensors":
             return dict(safetensors.torch.load_file(file))
-        state = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of a pickle that is then refused
+            state = torch.load(file, map_location="cpu", weights_only=True)
     except _MALFORMED as error:
         raise WeightsError(_unreadable(file, error)) from error
     return _unwrapped(state, file)

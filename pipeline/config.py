@@ -1,4 +1,4 @@
-"""What a job was asked to do, as frozen records; ``pipeline/options.py`` makes them of arguments."""
+"""What a job was asked to do, as frozen records; ``options.py`` makes them of arguments."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def _embed(batch: Batch, featurizer: Embedder) -> BatchDone:
     rows: list[Row] = []
     rejects = list(batch.rejects)
     vectors = featurizer.embed_batch(_pixels(batch, rows, rejects))
-    good: NDArray[np.bool_] = np.isfinite(vectors).all(axis=1)
+    good = np.asarray(np.isfinite(vectors).all(axis=1))
     for index in np.flatnonzero(~good):
         row = rows[index]
         detail = "the model gave no usable vector (NaN, infinite or of no length)"

@@ -1,4 +1,4 @@
-"""From parsed arguments to an embed job: makes the featurizer and saves it where workers find it."""
+"""From parsed arguments to an embed job, its featurizer saved where workers find it."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def _plain(error: WorldsiftError) -> WorldsiftError:
 
 
 def _reported(text: str) -> WorldsiftError | None:
-    """The WorldsiftError in the traceback text that a worker process sent, if that is what it is."""
+    """The WorldsiftError in the traceback text that a worker process sent, if it is one."""
     for line in reversed(text.splitlines()):
         name, colon, message = line.partition(": ")
         if colon and name.startswith("featurizer.errors."):
@@ -171,7 +171,7 @@ def find_quantizer(root: str, inventory: Inventory, name: str | None) -> Quantiz
 
 
 def run_encode(root: str, quantizer: str | None, runner: RunnerOptions) -> str:
-    """Code files for every shard of the newest inventory, and the manifest; the generation's name."""
+    """Codes of every shard of the newest inventory, and the manifest; the generation's name."""
     inventory_name = manifest.latest_inventory(root)
     inventory = manifest.read_inventory(root, inventory_name)
     record = find_quantizer(root, inventory, quantizer)

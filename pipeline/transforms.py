@@ -28,7 +28,7 @@ _NAMESPACE = "worldsift"
 
 @dataclass(eq=False)  # not frozen: Beam writes into its transforms
 class PlanShards(beam.PTransform):  # type: ignore[misc]
-    """Lists the source and yields encoded ``ShardPlan`` records; no pixel goes through a shuffle."""
+    """Lists the source and yields encoded ``ShardPlan`` records: all that is ever shuffled."""
 
     job: EmbedJob
 
@@ -123,7 +123,7 @@ class _EmbedShard(beam.DoFn):  # type: ignore[misc]
 
 @dataclass(eq=False)  # not frozen: Beam writes into its transforms
 class WriteInventory(beam.PTransform):  # type: ignore[misc]
-    """Gathers all shards' records and writes the inventory; fails above the allowed reject share."""
+    """Gathers the shards' records into the inventory; fails above the allowed reject share."""
 
     job: EmbedJob
 

@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 
 from featurizer.errors import GenerationError
 from featurizer.sampling import sample_rows
+from serving.engine.bases import Ids
 from serving.engine.progress import bar
+from serving.engine.ranking import Floats
 from serving.engine.search import SearchEngine, skip
-
-Ids = NDArray[np.int64]
-Floats = NDArray[np.float32]
 
 K = 10
 _TIE = np.float32(1e-6)

@@ -23,8 +23,9 @@ def list_items(options: SourceOptions) -> Iterator[Item]:
         yield item
     if not found:
         raise SourceError(
-            f"{options.uri}: no pictures here (looked for {', '.join(sorted(folder.IMAGE_SUFFIXES))}"
-            "); give a folder, a raster, or a .csv or .parquet list of uris"
+            f"{options.uri}: no pictures here; give a folder of them "
+            f"({', '.join(sorted(folder.IMAGE_SUFFIXES))}), a raster, or a .csv or .parquet list "
+            "of uris"
         )
 
 

@@ -10,28 +10,8 @@ from pipeline.config import LabelRule
 from pipeline.plan import Item
 
 IMAGE_SUFFIXES = frozenset(
-    [
-        "jpg",
-        "jpeg",
-        "jpe",
-        "png",
-        "webp",
-        "bmp",
-        "dib",
-        "gif",
-        "avif",
-        "jp2",
-        "j2k",
-        "j2c",
-        "jpx",
-        "jpf",
-        "tif",
-        "tiff",
-        "pbm",
-        "pgm",
-        "ppm",
-        "pnm",
-    ]
+    ("jpg", "jpeg", "jpe", "png", "webp", "bmp", "dib", "gif", "avif", "pbm", "pgm", "ppm", "pnm")
+    + ("tif", "tiff", "jp2", "j2k", "j2c", "jpx", "jpf")
 )
 
 

@@ -1,4 +1,4 @@
-"""Which inputs are rasters to be cut into tiles, which are single pictures for the raster reader."""
+"""Which inputs are rasters to be cut into tiles, and which are single pictures."""
 
 from __future__ import annotations
 

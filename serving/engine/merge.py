@@ -123,7 +123,9 @@ def merge_codes(
     if len(files) <= group:
         lists = [_mapped(path, rows, shape) for path, rows in files]
         return _merge_lists(lists, shape, target)
-    step = -(-len(files) // group)
+    step = group
+    while step * group < len(files):
+        step *= group
     pieces, counts = [], []
     for first in range(0, len(files), step):
         piece = target.with_name(f"{target.name}.{first}")

@@ -199,7 +199,7 @@ class SearchEngine:
 
 
 def _short(ids: Ids, wanted: int) -> bool:
-    return ids.shape[1] < wanted or bool((ids[:, :wanted] < 0).any())
+    return bool((ids[:, :wanted] < 0).any())
 
 
 def skip(positions: Ids, excluded: Ids) -> Ids:

@@ -216,15 +216,16 @@ class TestDigest:
         assert checkpoint.write_state(state) == checkpoint.write_state(dict(reversed(state.items())))
 
 
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("archive") / "model.pt2"
+    program = torch.export.export(nn.Linear(3, 2), (torch.ones(1, 3),))
+    torch.export.save(program, file)
+    return file
+
+
 class TestArchives:
     """``.pt2`` archives: ``torch.export.load`` would unpickle what these hold."""
-
-    @pytest.fixture(scope="class")
-    def archive(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        file = tmp_path_factory.mktemp("archive") / "model.pt2"
-        program = torch.export.export(nn.Linear(3, 2), (torch.ones(1, 3),))
-        torch.export.save(program, file)
-        return file
 
     def planted(self, archive: Path, to: Path, change: dict[str, bytes]) -> Path:
         with zipfile.ZipFile(archive) as old, zipfile.ZipFile(to, "w") as new:
