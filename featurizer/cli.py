@@ -19,10 +19,10 @@ from featurizer.errors import (
     UsageError,
     WorldsiftError,
 )
-from featurizer.spec import METRICS, RESIZE_RULES
+from featurizer.options import add_network, add_output, featurizer_options
 
 if TYPE_CHECKING:
-    from featurizer.embed import Featurizer, FeaturizerOptions
+    from featurizer.embed import Featurizer
 
 _CHUNK = 64
 
@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", force=True)
     # What GDAL grumbles about a file stands in rejects.parquet when it matters.
     logging.getLogger("rasterio").setLevel(logging.ERROR)
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     try:
         verb = {"embed": _embed, "describe": _describe, "fit-projection": _fit}[args.verb]
         for record in verb(args):
@@ -43,58 +43,41 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
         prog="python -m featurizer",
         description="Pictures to vectors: what a featurizer is, and a few vectors by hand.",
         allow_abbrev=False,
     )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     def verb(name: str, text: str) -> argparse.ArgumentParser:
-        made = verbs.add_parser(
+        return verbs.add_parser(
             name,
             help=text,
             description=text,
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
             allow_abbrev=False,
         )
-        made.add_argument("--backbone", default="terra128", help="or a torchvision model, exported")
-        made.add_argument("--weights", help="file (state dict, safetensors, .pt2), or random:SEED")
-        made.add_argument("--layer", default="penultimate", help="or a node name of the network")
-        made.add_argument("--input-px", type=int, help="side the network sees; default: its own")
-        made.add_argument("--resize", choices=RESIZE_RULES, default="stretch")
-        if name != "fit-projection":
-            made.add_argument("--metric", choices=METRICS, default="cosine")
-        made.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-        return made
 
-    verb("describe", "Print a featurizer's spec and fingerprint.")
+    describe = verb("describe", "Print a featurizer's spec and fingerprint.")
     embed = verb("embed", "Print the vector of each picture, one JSON line a picture.")
+    for made in (describe, embed):
+        add_output(add_network(made))
     embed.add_argument("images", nargs="+", help="paths or URLs")
     fit = verb("fit-projection", "Fit a PCA projection on a sample of pictures.")
+    add_network(fit)
     fit.add_argument("source", help="folder or URL with pictures")
     fit.add_argument("--dim", type=int, required=True, help="dimensions to keep")
     fit.add_argument("--sample", type=int, default=4000, help="pictures to fit on")
     fit.add_argument("--output", required=True, help="file to write (.safetensors)")
-    return parser
-
-
-def _options(args: argparse.Namespace) -> FeaturizerOptions:
-    from featurizer.backbones import BackboneRequest
-    from featurizer.embed import FeaturizerOptions
-
-    return FeaturizerOptions(
-        backbone=BackboneRequest(args.backbone, args.weights, args.layer, args.input_px),
-        resize=args.resize,
-        metric=args.metric,
-    )
+    return top
 
 
 def _featurizer(args: argparse.Namespace) -> Featurizer:
     from featurizer.embed import make_featurizer
 
-    return make_featurizer(_options(args), args.device)
+    return make_featurizer(featurizer_options(args), args.device)
 
 
 def _describe(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -128,7 +111,7 @@ def _embed(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def _fit(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """A deterministic sample: the pictures whose uri hashes lowest."""
+    """On the raw features (that is what it is applied to) of the pictures whose uri hashes lowest."""
     import numpy as np
     from tqdm import tqdm
 
@@ -139,7 +122,6 @@ def _fit(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         raise UsageError(f"--dim {args.dim} --sample {args.sample}: both are at least 1")
     source = storage.normalise(args.source)
     uris = sorted((entry.uri for entry in storage.walk(source)), key=_hash)[: args.sample]
-    args.metric = "euclidean"  # a projection is applied to raw features, before normalisation
     featurizer = _featurizer(args)
     parts = []
     for start in tqdm(range(0, len(uris), _CHUNK), "embedding", unit="batch", leave=False):

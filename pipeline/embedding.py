@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from featurizer import storage
-from featurizer.projection import Projection
+from featurizer.options import featurizer_options
 from pipeline.config import EmbedJob
 from pipeline.options import Command
 from pipeline.plan import plan_shards
@@ -14,22 +13,11 @@ from pipeline.sources import list_items
 
 def job_of(command: Command) -> EmbedJob:
     """The job; its featurizer is built once here, which also tells that its weights fit."""
-    from featurizer.backbones import BackboneRequest
-    from featurizer.embed import FeaturizerOptions, make_featurizer
+    from featurizer.embed import make_featurizer
 
     args = command.args
     next(list_items(command.source))  # an empty or missing source fails before anything is written
-    projection = None
-    if args.projection is not None:
-        place = storage.normalise(args.projection)
-        projection = Projection.from_bytes(storage.read_bytes(place), place)
-    options = FeaturizerOptions(
-        backbone=BackboneRequest(args.backbone, args.weights, args.layer, args.input_px),
-        resize=args.resize,
-        metric=args.metric,
-        projection=projection,
-    )
-    featurizer = make_featurizer(options, args.device)
+    featurizer = make_featurizer(featurizer_options(args), args.device)
     featurizer.save(args.root)
     return _job(command, featurizer.spec.fingerprint)
 

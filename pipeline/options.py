@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from featurizer.bands import RasterOptions
-from featurizer.spec import METRICS, RESIZE_RULES
+from featurizer.options import add_network, add_output
 from pipeline.config import LabelRule, RunnerOptions, SourceOptions, TileMode
 from pipeline.index.parameters import IndexOptions
 from pipeline.tiling import TilingOptions
@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         made.add_argument("source", help="folder, raster, or .csv/.parquet list; path or URL")
         _add_root(made)
         _add_source(made)
-        _add_featurizer(made)
+        add_output(add_network(made))
         _add_embed(made)
     train = verb("train", "train the quantizer of the newest inventory on a sample of its vectors")
     encode = verb("encode", "write the codes of each shard, and the generation's manifest")
@@ -143,22 +143,6 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
         choices=get_args(LabelRule),
         default="parent",
         help="which folder names a picture's class",
-    )
-
-
-def _add_featurizer(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("featurizer")
-    group.add_argument(
-        "--backbone", default="terra128", help="terra128, a torchvision model, or exported (.pt2)"
-    )
-    group.add_argument("--weights", help="file (state dict, safetensors, .pt2), or random:SEED")
-    group.add_argument("--layer", default="penultimate", help="or a node name of the network")
-    group.add_argument("--input-px", type=int, help="side the network sees; default: its own")
-    group.add_argument("--resize", choices=RESIZE_RULES, default="stretch", help="or centre crop")
-    group.add_argument("--metric", choices=METRICS, default="cosine", help="euclidean: raw output")
-    group.add_argument("--projection", help="file of `python -m featurizer fit-projection`")
-    group.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if any"
     )
 
 

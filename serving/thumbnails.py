@@ -29,8 +29,6 @@ ImageFormat = Literal["jpeg", "png"]
 MAX_SIZE_PX = 4096
 _JPEG_QUALITY = 88
 _SCENES_KEPT = 8
-# What the archive's making hands to the raster reader even when it is not cut into windows.
-_RASTER_SUFFIXES = (".tif", ".tiff", ".jp2", ".j2k", ".vrt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +71,7 @@ class Pictures:
             bands=None if bands is None else tuple(bands),
             scale=tuple(scale) if isinstance(scale, list) else scale,
         )
-        raster = tile.uri.lower().endswith(_RASTER_SUFFIXES) and options != RasterOptions()
-        if tile.window is None and not raster:
+        if not self._engine.is_raster(row):
             return _whole(tile.uri)
         return self._cut(tile, options, self._engine.stretch_of(row))
 

@@ -9,10 +9,9 @@ from featurizer.tiles import place_of_name
 from pipeline.config import LabelRule
 from pipeline.plan import Item
 
-IMAGE_SUFFIXES = frozenset(
-    ("jpg", "jpeg", "jpe", "png", "webp", "bmp", "dib", "gif", "avif", "pbm", "pgm", "ppm", "pnm")
-    + ("tif", "tiff", "jp2", "j2k", "j2c", "jpx", "jpf")
-)
+_COMMON = {"jpg", "jpeg", "jpe", "png", "webp", "bmp", "dib", "gif", "avif"}
+_RARE = {"pbm", "pgm", "ppm", "pnm", "tif", "tiff", "jp2", "j2k", "j2c", "jpx", "jpf"}
+IMAGE_SUFFIXES = frozenset(_COMMON | _RARE)
 
 
 def suffix(uri: str) -> str:

@@ -16,6 +16,7 @@ from featurizer.pixels import Stretch
 class _Marker:
     tiling: dict[str, Any]
     stretches: dict[str, Stretch]
+    rasters: frozenset[str]  # uris that the raster reader read, not the image decoder
 
 
 class Markers:
@@ -39,11 +40,16 @@ class Markers:
             for item in record.inputs
             if item.get("stretch") is not None
         }
-        return _Marker(dict(record.tiling), stretches)
+        rasters = frozenset(str(i["uri"]) for i in record.inputs if i.get("kind") != "image")
+        return _Marker(dict(record.tiling), stretches, rasters)
 
     def stretch(self, shard: int, uri: str) -> Stretch | None:
         """The stretch recorded for a scene of the shard; None where it was 8-bit already."""
         return self._marker(shard).stretches.get(uri)
+
+    def is_raster(self, shard: int, uri: str) -> bool:
+        """Whether the raster reader read it when the archive was made."""
+        return uri in self._marker(shard).rasters
 
     def tiling(self, shard: int) -> dict[str, Any]:
         return dict(self._marker(shard).tiling)

@@ -135,12 +135,16 @@ class SearchEngine:
 
     def _measured(self, queries: Floats, ids: Ids) -> tuple[Floats, Ids]:
         """(q, c) exact distances of (q, c) row ids; inf where an id is -1."""
-        found = ids >= 0
-        if not found.any():
-            return np.full(ids.shape, np.inf, np.float32), ids
-        vectors = self._vectors.gather(np.where(found, ids, ids.max()).ravel())
-        measured = distances_to(queries, vectors.reshape(*ids.shape, -1), self._cosine)
-        measured[~found] = np.inf
+        measured = np.full(ids.shape, np.inf, np.float32)
+        width = max(1, _SCRATCH_BYTES // queries.nbytes)
+        for first in range(0, ids.shape[1], width):
+            part = ids[:, first : first + width]
+            found = part >= 0
+            if not found.any():
+                continue
+            vectors = self._vectors.gather(np.where(found, part, part.max()).ravel())
+            distances = distances_to(queries, vectors.reshape(*part.shape, -1), self._cosine)
+            measured[:, first : first + width] = np.where(found, distances, np.inf)
         return measured, ids
 
     def all_distances(self, queries: Floats) -> Floats:
@@ -183,6 +187,11 @@ class SearchEngine:
         """The stretch that made the row's raster 8-bit; None where none was needed."""
         shard, _ = self._locate(row_id)
         return self._markers.stretch(shard, self.tiles([row_id])[0].uri)
+
+    def is_raster(self, row_id: int) -> bool:
+        """Whether the row's pixels came through the raster reader, not the image decoder."""
+        shard, _ = self._locate(row_id)
+        return self._markers.is_raster(shard, self.tiles([row_id])[0].uri)
 
     def tiling_of(self, row_id: int) -> dict[str, Any]:
         """How the row's scene was tiled and read: ``tile_px``, ``bands``, ``scale`` and so on."""

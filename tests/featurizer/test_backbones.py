@@ -57,12 +57,13 @@ class TestWidths:
         assert forward(made.module, pixels()).shape == (2, dim)
         assert not made.module.training
 
-    @pytest.mark.slow  # half a gigabyte of weights
     def test_vgg16(self) -> None:
         made = build(BackboneRequest("vgg16", "random:0"))
         assert forward(made.module, pixels(224, 1)).shape == (1, 25_088)
 
-    @pytest.mark.parametrize(("layer", "dim"), [("layer3", 256), ("avgpool", 512), ("layer2.0", 128)])
+    @pytest.mark.parametrize(
+        ("layer", "dim"), [("layer3", 256), ("avgpool", 512), ("layer2.0", 128)]
+    )
     def test_an_inner_layer_is_averaged_over_its_map(self, layer: str, dim: int) -> None:
         made = build(BackboneRequest("resnet18", "random:0", layer))
         whole = build(BackboneRequest("resnet18", "random:0"))
@@ -149,7 +150,7 @@ class TestWeights:
 
     def test_of_another_architecture(self, tmp_path: Path) -> None:
         torch.save(models.resnet18(weights=None).state_dict(), tmp_path / "w.pth")
-        with pytest.raises(WeightsError, match="w.pth: weights of another architecture"):
+        with pytest.raises(WeightsError, match=r"w.pth: weights of another architecture"):
             build(BackboneRequest("resnet50", str(tmp_path / "w.pth")))
 
     def test_no_network(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +175,9 @@ class TestNames:
         "name", ["resnet19", "", "ResNet18", "deeplabv3_resnet50", "raft_large", "load", "__init__"]
     )
     def test_unknown(self, name: str) -> None:
-        with pytest.raises(UsageError, match=f"no backbone named '{name}': one of terra128, resnet18"):
+        with pytest.raises(
+            UsageError, match=f"no backbone named '{name}': one of terra128, resnet18"
+        ):
             build(BackboneRequest(name, "random:0"))
 
     def test_every_name_is_a_torchvision_classifier_or_ours(self) -> None:
@@ -210,23 +213,25 @@ class TestExported:
         file = export(tmp_path / "m.pt2")
         made = build(BackboneRequest("exported", str(file), input_px=32))
         batch = pixels(32, count)
-        assert torch.allclose(forward(made.module, batch), forward(small_network(), batch), atol=1e-6)
+        assert torch.allclose(
+            forward(made.module, batch), forward(small_network(), batch), atol=1e-6
+        )
         assert made.weights_bytes == file.read_bytes()
 
     @pytest.mark.parametrize(
         "request_", [BackboneRequest("exported"), BackboneRequest("exported", "m.pt2")]
     )
     def test_needs_a_file_and_a_size(self, request_: BackboneRequest) -> None:
-        with pytest.raises(UsageError, match="needs --weights FILE.pt2 and --input-px N"):
+        with pytest.raises(UsageError, match=r"needs --weights FILE.pt2 and --input-px N"):
             build(request_)
 
     def test_no_archive(self, tmp_path: Path) -> None:
         with pytest.raises(WeightsError, match="no such weights file"):
             build(BackboneRequest("exported", str(tmp_path / "m.pt2"), input_px=32))
         torch.save(small_network().state_dict(), tmp_path / "w.pt2")
-        with pytest.raises(WeightsError, match="not a torch.export archive"):
+        with pytest.raises(WeightsError, match=r"not a torch.export archive"):
             build(BackboneRequest("exported", str(tmp_path / "w.pt2"), input_px=32))
         whole = export(tmp_path / "m.pt2").read_bytes()
         (tmp_path / "m.pt2").write_bytes(whole[: len(whole) // 2])
-        with pytest.raises(WeightsError, match="not a torch.export archive"):
+        with pytest.raises(WeightsError, match=r"not a torch.export archive"):
             build(BackboneRequest("exported", str(tmp_path / "m.pt2"), input_px=32))

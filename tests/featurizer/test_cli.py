@@ -103,7 +103,9 @@ class TestFailures:
         assert bad in failed(capsys, "embed", *SMALL, bad)
 
     def test_options(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-        assert "no backbone named 'resnet19'" in failed(capsys, "describe", "--backbone", "resnet19")
+        assert "no backbone named 'resnet19'" in failed(
+            capsys, "describe", "--backbone", "resnet19"
+        )
         assert "write random:SEED" in failed(capsys, "describe", "--weights", "random:x")
         fit = ["fit-projection", *SMALL, "--output", str(tmp_path / "p")]
         assert "no such file" in failed(capsys, *fit, str(tmp_path / "gone"), "--dim", "2")

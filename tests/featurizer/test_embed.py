@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -36,7 +37,7 @@ from featurizer.errors import (
 )
 from featurizer.pixels import Rgb
 from featurizer.projection import Projection, fit_pca
-from featurizer.spec import ResizeRule
+from featurizer.spec import Metric, ResizeRule
 from tests.featurizer.test_backbones import export, one_thread, small_network
 
 __all__ = ["one_thread"]
@@ -53,7 +54,7 @@ def picture(height: int, width: int, seed: int = 0, grey: bool = False) -> Rgb:
     fine = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear")
     fine = fine + torch.from_numpy(rng.normal(0, 6, fine.shape).astype(np.float32))
     values = fine.clamp(0, 255).to(torch.uint8)[0].permute(1, 2, 0).numpy()
-    return np.ascontiguousarray(np.broadcast_to(values, (height, width, 3)))
+    return np.broadcast_to(values, (height, width, 3)).copy()
 
 
 def cosines(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -126,7 +127,9 @@ class TestResize:
         expected = v2.functional.resize(image, [64, 64], antialias=True)
         assert torch.equal(resize(image[None], 64, "stretch")[0], expected)
 
-    @pytest.mark.parametrize("size", [(64, 64), (128, 192), (192, 128), (97, 150), (20, 33), (5, 99)])
+    @pytest.mark.parametrize(
+        "size", [(64, 64), (128, 192), (192, 128), (97, 150), (20, 33), (5, 99)]
+    )
     def test_crop_is_torchvisions_up_to_a_pixel(self, size: tuple[int, int]) -> None:
         """torchvision rounds the longer side down, this to the nearest, as DALI does."""
         image = torch.from_numpy(picture(*size)).permute(2, 0, 1)
@@ -203,11 +206,12 @@ class Scaled(nn.Module):
         return pixels.mean(dim=(2, 3)) * self.factor
 
 
-def scaled(factor: float, metric: str = "cosine", projection: Projection | None = None) -> Featurizer:
-    backbone = build(SMALL)
-    kept = {name: getattr(backbone, name) for name in backbone.__slots__}
-    made = type(backbone)(**{**kept, "module": Scaled(factor), "mean": (0.0,) * 3, "std": (1.0,) * 3})
-    return Featurizer(made, FeaturizerOptions(metric=metric, projection=projection), "cpu")  # type: ignore[arg-type]
+def scaled(
+    factor: float, metric: Metric = "cosine", projection: Projection | None = None
+) -> Featurizer:
+    plain = replace(build(SMALL), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    made = replace(plain, module=Scaled(factor))
+    return Featurizer(made, FeaturizerOptions(metric=metric, projection=projection), "cpu")
 
 
 class TestUnusableVectors:
@@ -225,14 +229,14 @@ class TestUnusableVectors:
         found = scaled(1e30).embed([np.full((8, 8, 3), 128, np.uint8)])
         np.testing.assert_allclose(found, 3**-0.5, atol=1e-5)
 
-    def test_nan_weights(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+    def test_nan_weights(self, tmp_path: Path, metric: Metric) -> None:
         state = dict(build(SMALL).module.state_dict())
         state["conv1.weight"] = torch.full_like(state["conv1.weight"], float("nan"))
         torch.save(state, tmp_path / "w.pth")
         request = BackboneRequest("resnet18", str(tmp_path / "w.pth"), input_px=64)
-        for metric in ("cosine", "euclidean"):
-            made = make_featurizer(FeaturizerOptions(request, metric=metric), "cpu")  # type: ignore[arg-type]
-            assert np.isnan(made.embed(PICTURES[:2])).all()
+        made = make_featurizer(FeaturizerOptions(request, metric=metric), "cpu")
+        assert np.isnan(made.embed(PICTURES[:2])).all()
 
     def test_nan_through_a_projection(self) -> None:
         projection = Projection(np.zeros(3, np.float32), np.eye(3, 2, dtype=np.float32))
@@ -397,13 +401,13 @@ class TestDevices:
         with pytest.raises(UsageError, match="torch sees no GPU"):
             make_featurizer(FeaturizerOptions(SMALL), "cuda")
 
-    def test_gpu_and_cpu_agree(self) -> None:
+    @pytest.mark.parametrize("rule", ["stretch", "crop"])
+    def test_gpu_and_cpu_agree(self, rule: ResizeRule) -> None:
         if not torch.cuda.is_available():
             pytest.skip("torch sees no GPU here")
-        for rule in ("stretch", "crop"):
-            options = FeaturizerOptions(SMALL, resize=rule)  # type: ignore[arg-type]
-            gpu = make_featurizer(options, "cuda")
-            assert gpu.dtype == torch.float16
-            found = gpu.embed(PICTURES)
-            assert cosines(found, make_featurizer(options, "cpu").embed(PICTURES)).min() > 0.9999
-            assert cosines(found, raw(PICTURES, rule=rule)).min() > 0.999  # type: ignore[arg-type]
+        options = FeaturizerOptions(SMALL, resize=rule)
+        gpu = make_featurizer(options, "cuda")
+        assert gpu.dtype == torch.float16
+        found = gpu.embed(PICTURES)
+        assert cosines(found, make_featurizer(options, "cpu").embed(PICTURES)).min() > 0.9999
+        assert cosines(found, raw(PICTURES, rule=rule)).min() > 0.999

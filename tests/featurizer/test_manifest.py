@@ -130,7 +130,7 @@ class TestCurrent:
     def test_naming_none_that_exists(self, root: str, content: bytes) -> None:
         manifest.write_generation(root, a_generation())
         storage.write_bytes(f"{root}/CURRENT", content)
-        with pytest.raises(GenerationError, match="which is not in .*: run `python -m pipeline"):
+        with pytest.raises(GenerationError, match=r"which is not in .*: run `python -m pipeline"):
             manifest.current_generation(root)
 
     def test_twelve_writers_at_once(self, root: str) -> None:
@@ -155,7 +155,9 @@ class TestCurrent:
 
 
 class TestDamage:
-    @pytest.mark.parametrize("text", ["", "{", "[]", "null", "7", "{}", '{"format": 1}', "\x00\xff"])
+    @pytest.mark.parametrize(
+        "text", ["", "{", "[]", "null", "7", "{}", '{"format": 1}', "\x00\xff"]
+    )
     def test_unreadable(self, root: str, text: str) -> None:
         for folder, read in (
             (manifest.GENERATIONS, manifest.read_generation),

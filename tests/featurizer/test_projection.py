@@ -94,7 +94,7 @@ def test_what_is_no_projection() -> None:
     whole = fit_pca(features(20, 6), 3).to_bytes()
     only_mean = safetensors.numpy.save({"mean": np.ones(3, np.float32)})
     for data in (b"", b"\x80\x04.", whole[:-1], only_mean):
-        with pytest.raises(WeightsError, match="p.safetensors: not a projection"):
+        with pytest.raises(WeightsError, match=r"p.safetensors: not a projection"):
             Projection.from_bytes(data, "p.safetensors")
     unequal = safetensors.numpy.save({"mean": np.ones(3), "components": np.ones((4, 2))})
     with pytest.raises(WeightsError, match=r"mean \(3,\) and components \(4, 2\)"):

@@ -19,7 +19,7 @@ def test_sorted_distinct_and_within(rows: int, size: int, seed: int) -> None:
     assert len(found) == min(rows, size)
     assert (np.diff(found) > 0).all()
     if len(found):
-        assert 0 <= found[0]
+        assert found[0] >= 0
         assert found[-1] < rows
 
 
@@ -31,8 +31,20 @@ def test_the_same_for_a_seed(rows: int, size: int, seed: int) -> None:
 def test_pinned_values() -> None:
     """A re-run must choose the rows that an earlier release chose, or it trains another index."""
     assert sample_rows(1_000, 5, 0).tolist() == [269, 307, 510, 635, 847]
-    assert sample_rows(10**9, 5, 0).tolist() == [269786713, 307829422, 511136478, 636961685, 850624222]
-    assert sample_rows(10**9, 5, 1).tolist() == [34852552, 144159612, 473188696, 755167505, 950463694]
+    assert sample_rows(10**9, 5, 0).tolist() == [
+        269786713,
+        307829422,
+        511136478,
+        636961685,
+        850624222,
+    ]
+    assert sample_rows(10**9, 5, 1).tolist() == [
+        34852552,
+        144159612,
+        473188696,
+        755167505,
+        950463694,
+    ]
 
 
 def test_everything_when_the_sample_is_larger() -> None:

@@ -133,9 +133,7 @@ class TestCompletion:
         assert order[-1] == shards.MARKER
         assert sorted(order) == sorted([shards.VECTORS, shards.ROWS, shards.REJECTS, shards.MARKER])
 
-    def test_without_a_marker_there_is_no_shard(
-        self, root: str, done: shards.ShardRecord
-    ) -> None:
+    def test_without_a_marker_there_is_no_shard(self, root: str, done: shards.ShardRecord) -> None:
         assert shards.complete(root, NAME)
         file_of(root, shards.MARKER).unlink()
         assert not shards.complete(root, NAME)
@@ -244,14 +242,14 @@ class TestVouchedForButWrong:
         sprung.unlink()
         for planted in (data, pickle.dumps(Trap(sprung))):
             claimed = rewrite(root, shards.VECTORS, planted)
-            with pytest.raises(ContractError, match="not a .npy array"):
+            with pytest.raises(ContractError, match=r"not a .npy array"):
                 shards.read_vectors(root, claimed)
         assert not sprung.exists()
 
     @pytest.mark.parametrize("data", [b"", b"\x93NUMPY", npz(), npy(content().vectors)[:-9]])
     def test_no_npy(self, root: str, data: bytes) -> None:
         claimed = rewrite(root, shards.VECTORS, data)
-        with pytest.raises(ContractError, match="not a .npy array"):
+        with pytest.raises(ContractError, match=r"not a .npy array"):
             shards.read_vectors(root, claimed)
 
     def test_fewer_rows_than_vectors(self, root: str) -> None:

@@ -275,7 +275,7 @@ class TestRefusals:
         from gcsfs.retry import HttpError
 
         with (
-            pytest.raises(StorageError, match="gs://b/o: could not read it: HttpError: .*denied"),
+            pytest.raises(StorageError, match=r"gs://b/o: could not read it: HttpError: .*denied"),
             storage.explained("gs://b/o", "read it"),
         ):
             raise HttpError({"code": 403, "message": "denied"})

@@ -104,8 +104,15 @@ def write_shard(
     rows: Sequence[Row],
     stretches: dict[str, object],
 ) -> ShardRecord:
+    tiled = {row.uri for row in rows if row.window is not None}
     inputs = [
-        {"uri": uri, "etag": "e", "size": 1, "stretch": stretches.get(uri)}
+        {
+            "uri": uri,
+            "etag": "e",
+            "size": 1,
+            "kind": "windows" if uri in tiled else "image",
+            "stretch": stretches.get(uri),
+        }
         for uri in dict.fromkeys(row.uri for row in rows)
     ]
     record = ShardRecord(

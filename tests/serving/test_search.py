@@ -98,6 +98,9 @@ def test_a_big_batch_is_cut_up(engine, monkeypatch):
     monkeypatch.setattr("serving.engine.search._SCRATCH_BYTES", 200 * DIM * 4 * 7)
     parts = engine.search(queries, 5)
     assert parts[1].tolist() == whole[1].tolist()
+    # Less than the candidates of one query: they are measured a few at a time.
+    monkeypatch.setattr("serving.engine.search._SCRATCH_BYTES", DIM * 4 * 7)
+    assert engine.search(queries, 5)[0].tolist() == whole[0].tolist()
     assert engine.search(queries[:0], 5)[1].shape == (0, 5)
 
 
