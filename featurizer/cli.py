@@ -111,7 +111,7 @@ def _embed(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def _fit(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """On the raw features (that is what it is applied to) of the pictures whose uri hashes lowest."""
+    """Fitted on raw features, as it is applied, of the pictures whose uri hashes lowest."""
     import numpy as np
     from tqdm import tqdm
 

@@ -170,8 +170,9 @@ class Featurizer:
                     half=self.dtype == torch.float16,
                 )
             assert isinstance(self._dali, DaliResize)
-            # DALI re-uses its output buffer at the next run, hence the copy.
-            return from_dlpack(self._dali(images)).clone()
+            parts = [images[i : i + MAX_BATCH] for i in range(0, len(images), MAX_BATCH)]
+            # DALI re-uses its output buffer at the next run, hence the copies.
+            return torch.cat([from_dlpack(self._dali(part)).clone() for part in parts])
 
     def _features(self, normalised: Tensor) -> NDArray[np.float32]:
         """(n, 3, s, s) float -> (n, features) float32; halves the batch when memory runs out."""

@@ -69,11 +69,31 @@ def probe(data: bytes) -> Header:
         raise PixelError("unknown-format", f"no known image begins with {data[:8]!r}")
     reader = _READERS.get(name)
     if reader is None:
-        return Header(name, "rgb" if name == "jpeg" else "pillow")
+        return Header(name, "pillow")
     try:
         return reader(data)
     except (struct.error, LookupError):
         return Header(name, "pillow")
+
+
+# ---- JPEG (ITU-T T.81, B.1 and B.2.2) ------------------------------------------------------------
+
+_FRAMES = {0xC0 + n for n in range(16)} - {0xC4, 0xC8, 0xCC}  # start of frame; not tables
+_JPEG_SEGMENTS_MAX = 1000
+
+
+def _jpeg(data: bytes) -> Header:
+    """Always nvImageCodec, which also knows what to do with a size that stands nowhere."""
+    offset = 2
+    for _ in range(_JPEG_SEGMENTS_MAX):
+        if offset + 9 > len(data) or data[offset] != 0xFF:
+            break
+        if data[offset + 1] in _FRAMES:
+            height, width = struct.unpack_from(">HH", data, offset + 5)
+            return Header("jpeg", "rgb", width, height)
+        fill = data[offset + 1] == 0xFF  # before a marker there may be any number of these
+        offset += 1 if fill else 2 + struct.unpack_from(">H", data, offset + 2)[0]
+    return Header("jpeg", "rgb")
 
 
 # ---- PNG (ISO/IEC 15948, 5.3 and 11.2) ----------------------------------------------------------
@@ -229,4 +249,4 @@ def _tiff_route(tags: Tags) -> Route:
     return "pillow"
 
 
-_READERS = {"png": _png, "webp": _webp, "jp2": _jp2, "tiff": _tiff}
+_READERS = {"jpeg": _jpeg, "png": _png, "webp": _webp, "jp2": _jp2, "tiff": _tiff}

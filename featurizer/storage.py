@@ -243,7 +243,7 @@ def read_many(urls: Sequence[str]) -> list[bytes | StorageError]:
             try:
                 found[url] = Path(_strip(url)).read_bytes()
             except OSError as error:
-                found[url] = StorageError(f"{url}: could not read it: {_reason(error)}")
+                found[url] = _unread(url, error)
         else:
             remote.setdefault(url.split("://", 1)[0], []).append(url)
     for group in remote.values():
@@ -262,12 +262,14 @@ def _fetch(urls: Sequence[str]) -> dict[str, bytes | StorageError]:
         fetched = fs.cat(list(paths), on_error="return")
     for path, url in paths.items():
         value = fetched.get(path, FileNotFoundError(url))
-        found[url] = (
-            StorageError(f"{url}: could not read it: {_reason(value)}")
-            if isinstance(value, BaseException)
-            else bytes(value)
-        )
+        found[url] = _unread(url, value) if isinstance(value, BaseException) else bytes(value)
     return found
+
+
+def _unread(url: str, cause: BaseException) -> StorageError:
+    error = StorageError(f"{url}: could not read it: {_reason(cause)}")
+    error.__cause__ = cause
+    return error
 
 
 def _fetch_one(url: str) -> bytes | StorageError:

@@ -1,6 +1,23 @@
+"""``python -m pipeline``: keeps stdout for results, then the verbs."""
+
+from __future__ import annotations
+
+import os
 import sys
 
-from pipeline.cli import main
+
+def _keep_stdout_for_results() -> None:
+    """Sends what libraries and worker processes print to stderr: only Python's print is a result.
+
+    (FAISS and the codecs report with printf, and Beam's worker processes inherit descriptor 1.)
+    """
+    results = os.dup(1)  # not inherited
+    os.dup2(2, 1)
+    sys.stdout = os.fdopen(results, "w", encoding="utf-8")
+
 
 if __name__ == "__main__":
+    _keep_stdout_for_results()
+    from pipeline.cli import main
+
     sys.exit(main())

@@ -18,13 +18,16 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", force=True)
     # What GDAL grumbles about a file stands in rejects.parquet when it matters.
     logging.getLogger("rasterio").setLevel(logging.ERROR)
+    # Beam's workers log each failure with every frame, and then raise it: said once, below.
+    for name in ("common", "portability", "worker"):
+        logging.getLogger(f"apache_beam.runners.{name}").setLevel(logging.CRITICAL)
     command = parse(sys.argv[1:] if argv is None else argv)
     try:
         command.args.root = storage.normalise(command.args.root)
         for record in _VERBS[command.verb](command):
             print(json.dumps(record), flush=True)
     except WorldsiftError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print("error:", " ".join(str(error).splitlines()), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted: the same command continues where this stopped", file=sys.stderr)
@@ -111,7 +114,7 @@ def _index(command: Command) -> list[dict[str, Any]]:
         done += step(command)
         print(json.dumps(done[-1]), file=sys.stderr)
     embed, train, encode, publish = done
-    return [{"verb": "index", **publish, "embed": embed, "train": train, "encode": encode}]
+    return [{**publish, "verb": "index", "embed": embed, "train": train, "encode": encode}]
 
 
 _VERBS = {

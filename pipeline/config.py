@@ -64,3 +64,7 @@ class RunnerOptions:
     workers: int = 1
     beam_flags: tuple[str, ...] = ()
     progress: bool = True
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise UsageError(f"--workers {self.workers}: must be at least 1")

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from featurizer import shards
 from featurizer.decode import decode
 from featurizer.errors import PixelError
+from featurizer.formats import probe
 from featurizer.pixels import Rgb, Stretch
 from featurizer.schema import Reject, Row
 from featurizer.spec import FeaturizerSpec
@@ -27,8 +28,8 @@ from pipeline.config import EmbedJob
 from pipeline.plan import ShardPlan
 from pipeline.reading import Batch, Found, read_batches
 
-# Encoded bytes handed to the decoder at a time: bounds what stands decoded at full size.
-_DECODE_BYTES = 4 * 1024 * 1024
+# Of pixels decoded at a time: bounds what stands in memory at full size, in each thread.
+_DECODE_BYTES = 32 * 1024 * 1024
 
 
 class Embedder(Protocol):
@@ -144,13 +145,23 @@ def _pixels(batch: Batch, rows: list[Row], rejects: list[Reject]) -> Iterator[li
     chunk: list[tuple[Row, bytes]] = []
     size = 0
     for row, data in batch.images:
-        if chunk and size + len(data) > _DECODE_BYTES:
+        decoded = _decoded_bytes(data)
+        if chunk and size + decoded > _DECODE_BYTES:
             yield _decoded(chunk, batch, rows, rejects)
             chunk, size = [], 0
         chunk.append((row, data))
-        size += len(data)
+        size += decoded
     if chunk:
         yield _decoded(chunk, batch, rows, rejects)
+
+
+def _decoded_bytes(data: bytes) -> int:
+    """What its pixels will take, by the header; where that hides the size, ten times the file's."""
+    try:
+        header = probe(data)
+    except PixelError:
+        return 0  # it will not be decoded
+    return 3 * header.width * header.height or 10 * len(data)
 
 
 def _decoded(

@@ -32,7 +32,7 @@ def _job(command: Command, fingerprint: str) -> EmbedJob:
         featurizer=fingerprint,
         shard_rows=args.shard_rows,
         batch=args.batch,
-        threads=args.threads or max(1, cores() // max(1, args.workers)),
+        threads=max(1, cores() // args.workers) if args.threads is None else args.threads,
         device=args.device,
         max_reject_share=args.max_reject_share,
     )

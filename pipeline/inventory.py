@@ -39,8 +39,9 @@ def inventory_of(done: Iterable[ShardDone], job: EmbedJob) -> Inventory:
     _check_share(rows, rejects, job)
     if not rows:
         raise SourceError(
-            f"{job.source.uri}: nothing to embed: {dropped} windows were more than "
-            f"{job.source.tiling.max_null:.0%} null; raise --max-null to keep such windows"
+            f"{job.source.uri}: nothing to embed: {rejects.total()} inputs were rejected (see "
+            f"rejects.parquet in {job.root}/shards/*), {dropped} windows were more than "
+            f"{job.source.tiling.max_null:.0%} null (raise --max-null to keep such windows)"
         )
     return Inventory(
         source=job.source.uri,

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
+from apache_beam.portability import python_urns
+from apache_beam.portability.api import beam_fn_api_pb2
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
+from apache_beam.runners.portability.local_job_service import SubprocessSdkWorker
 from apache_beam.runners.runner import PipelineResult
 
-from featurizer import manifest, shards, storage
+from featurizer import errors, manifest, shards, storage
 from featurizer.errors import UsageError, WorldsiftError
 from featurizer.manifest import Inventory
 from pipeline import transforms
@@ -88,13 +94,77 @@ def beam_options(runner: RunnerOptions) -> PipelineOptions:
     return PipelineOptions(flags)
 
 
+class _WatchedWorkerHandler(worker_handlers.SubprocessSdkWorkerHandler):  # type: ignore[misc]
+    """A worker process whose end fails what it was asked to do; Beam may wait for it for ever."""
+
+    lost: ClassVar[list[str]] = []  # how worker processes ended that were not told to
+
+    def start_worker(self) -> None:
+        self.worker = SubprocessSdkWorker(
+            self._worker_command_line, self.control_address, self.provision_info, self.worker_id
+        )
+        self._closed = threading.Event()
+        self.worker_thread = threading.Thread(target=self._watch, name="run_worker")
+        self.worker_thread.start()
+
+    def close(self) -> None:
+        self._closed.set()
+        super().close()
+
+    def _watch(self) -> None:
+        try:
+            self.worker.run()
+        except RuntimeError as error:  # it ended with a status other than 0
+            if self._closed.is_set():
+                return
+            self.lost.append(str(error))
+            # Again and again: the runner may be about to ask the dead worker for more.
+            while not self._closed.wait(0.2):
+                asked = self.control_conn._futures_by_id
+                for name in list(asked):
+                    answer = beam_fn_api_pb2.InstructionResponse(
+                        instruction_id=name, error=str(error)
+                    )
+                    asked.pop(name).set(answer)
+
+
+@contextlib.contextmanager
+def _watched_workers() -> Iterator[None]:
+    """Worker processes started in this block are watched: one that dies raises WorldsiftError."""
+    register = worker_handlers.WorkerHandler.register_environment
+    register(python_urns.SUBPROCESS_SDK, bytes)(_WatchedWorkerHandler)
+    lost, usual = _WatchedWorkerHandler.lost, threading.excepthook
+    lost.clear()
+
+    def hook(failure: threading.ExceptHookArgs) -> None:
+        # Beam's own readers of a dead worker's streams; what they say is said below.
+        name = "" if failure.thread is None else failure.thread.name
+        if name not in ("beam_control_read", "read_grpc_client_inputs"):
+            usual(failure)
+
+    threading.excepthook = hook
+    try:
+        yield
+    except RuntimeError as error:
+        if not lost:
+            raise
+        raise WorldsiftError(
+            f"a worker process is gone ({lost[0]}; -9 and 137 mean that it was killed, perhaps for "
+            "memory: use fewer --workers or a smaller --batch): the same command continues where "
+            "this stopped"
+        ) from error
+    finally:
+        threading.excepthook = usual
+
+
 def _run(build: Callable[[beam.Pipeline], Any], runner: RunnerOptions) -> PipelineResult:
     """Runs to the end; a WorldsiftError raised by a worker comes out as itself."""
     pipeline = beam.Pipeline(options=beam_options(runner))
     build(pipeline)
     try:
-        result = pipeline.run()
-        result.wait_until_finish()
+        with _watched_workers():
+            result = pipeline.run()
+            result.wait_until_finish()
     except WorldsiftError as error:
         raise _plain(error) from error
     except RuntimeError as error:
@@ -107,8 +177,13 @@ def _run(build: Callable[[beam.Pipeline], Any], runner: RunnerOptions) -> Pipeli
 
 def _plain(error: WorldsiftError) -> WorldsiftError:
     """Without the ``[while running ...]`` that Beam adds to what a worker raised."""
-    text = str(error).split(" [while running ")[0]
-    return WorldsiftError(text)
+    return _named(type(error).__name__, str(error))
+
+
+def _named(name: str, text: str) -> WorldsiftError:
+    """An error of this class of ``featurizer.errors``; those of a text alone, which cross jobs."""
+    kind = WorldsiftError if name == "PixelError" else getattr(errors, name, WorldsiftError)
+    return cast(WorldsiftError, kind(text.partition(" [while running ")[0]))
 
 
 def _reported(text: str) -> WorldsiftError | None:
@@ -116,7 +191,7 @@ def _reported(text: str) -> WorldsiftError | None:
     for line in reversed(text.splitlines()):
         name, colon, message = line.partition(": ")
         if colon and name.startswith("featurizer.errors."):
-            return _plain(WorldsiftError(message))
+            return _named(name.rpartition(".")[2], message)
     return None
 
 

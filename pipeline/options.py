@@ -166,16 +166,23 @@ def _add_index(parser: argparse.ArgumentParser) -> None:
 
 
 def _bands(text: str) -> tuple[int, ...]:
-    bands = tuple(int(part) for part in text.split(","))
-    if len(bands) not in (1, 3) or min(bands) < 1:
-        raise argparse.ArgumentTypeError("one band or three, counted from 1, e.g. 4,3,2")
-    return bands
+    parts = text.split(",")
+    if len(parts) not in (1, 3) or not all(part.isdecimal() and int(part) for part in parts):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: give one band or three, counted from 1, e.g. 4,3,2"
+        )
+    return tuple(int(part) for part in parts)
 
 
 def _scale(text: str) -> str | tuple[float, float]:
     if text in ("auto", "none"):
         return text
-    low, high = (float(part) for part in text.split(","))
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: give auto, none, or two numbers, e.g. 0,3000 (negative: --scale=-20,30)"
+        ) from error
     if not low < high:
-        raise argparse.ArgumentTypeError("LOW must be below HIGH")
+        raise argparse.ArgumentTypeError(f"{text!r}: the lower number comes first")
     return low, high

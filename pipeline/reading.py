@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from featurizer import storage
+from featurizer.decode import DEFAULT_LIMITS
 from featurizer.errors import PixelError, StorageError
 from featurizer.pixels import Rgb, Stretch
 from featurizer.rasters import Scene, open_scene
 from featurizer.schema import Reject, Row
 from featurizer.tiles import Window
 from pipeline.config import EmbedJob
+from pipeline.faults import reason_of
 from pipeline.plan import Item, ShardPlan
 from pipeline.tiling import iter_tiles, tile_windows
 
-# Encoded bytes in one batch, so that a batch of photographs is no larger than one of tiles.
+# Encoded bytes or bytes of pixels in one batch, which bounds it for photographs and large tiles.
 _BATCH_BYTES = 64 * 1024 * 1024
 
 
@@ -67,9 +69,16 @@ class read_batches(Iterator[Batch]):
 
     def _fetched(self, items: list[Item]) -> Batch:
         batch = Batch()
-        for item, data in zip(items, storage.read_many([i.uri for i in items]), strict=True):
+        wanted = []
+        for item in items:
+            if item.size > DEFAULT_LIMITS.max_bytes:
+                detail = f"{item.size} bytes, more than {DEFAULT_LIMITS.max_bytes}"
+                batch.rejects.append(Reject(item.uri, "read", "too-large", detail))
+            else:
+                wanted.append(item)
+        for item, data in zip(wanted, storage.read_many([i.uri for i in wanted]), strict=True):
             if isinstance(data, StorageError):
-                batch.rejects.append(Reject(item.uri, "read", "missing", str(data)))
+                batch.rejects.append(Reject(item.uri, "read", reason_of(data), str(data)))
                 continue
             batch.images.append((_row(item), data))
             batch.source_bytes += len(data)
@@ -78,27 +87,32 @@ class read_batches(Iterator[Batch]):
 
     def _cut(self, item: Item, job: EmbedJob) -> Iterator[Batch]:
         batch = Batch()
+        most = min(job.batch, max(1, _BATCH_BYTES // (3 * job.source.tiling.tile_px**2)))
         try:
             with open_scene(item.uri, job.source.raster) as scene:
                 if scene.info.stretch is not None:
                     self.found.stretches[item.uri] = scene.info.stretch
                 for row, pixels in self._tiles(item, scene, job):
                     batch.tiles.append((row, pixels))
-                    if len(batch) == job.batch:
+                    if len(batch) == most:
                         yield batch
                         batch = Batch()
         except PixelError as error:
             # What was cut before the fault stands; the rest of this slice is rejected as one.
             batch.rejects.append(Reject(item.uri, "tile", error.reason, error.detail))
         except StorageError as error:
-            batch.rejects.append(Reject(item.uri, "read", "missing", str(error)))
+            batch.rejects.append(Reject(item.uri, "read", reason_of(error), str(error)))
         batch.source_bytes += item.size if item.start == 0 else 0
         self.found.bytes_read += batch.source_bytes
         yield batch
 
     def _tiles(self, item: Item, scene: Scene, job: EmbedJob) -> Iterator[tuple[Row, Rgb]]:
         if item.kind == "scene":
-            windows = [Window(0, 0, scene.info.width, scene.info.height)]
+            whole = Window(0, 0, scene.info.width, scene.info.height)
+            if whole.width * whole.height > DEFAULT_LIMITS.max_pixels:
+                size = f"{whole.width} x {whole.height} pixels"
+                raise PixelError("too-large", f"{size} in one picture: cut it with --tile auto")
+            windows = [whole]
         else:
             tiling = job.source.tiling
             grid = tile_windows(

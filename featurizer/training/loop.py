@@ -26,7 +26,7 @@ Targets = Sequence[Tensor]  # one (n, taught_dim) a folder; taught_dim 0 without
 class Recipe:
     """All that decides the weights, but for the data."""
 
-    epochs: int = 16
+    epochs: int = 12
     seed: int = 0
     batch: int = 64
     learning_rate: float = 1.5e-3

@@ -46,11 +46,17 @@ def codes_path(root: str, quantizer: str, shard: str) -> str:
 
 
 def encode_shard(root: str, trained: TrainedQuantizer, shard: str) -> tuple[int, str]:
-    """Writes the shard's code file unless it is there; its rows and the file's sha256."""
+    """Writes the shard's code file unless it is there; its rows and the file's sha256.
+
+    ContractError when the file that is there does not hold the shard's rows, or when the shard is
+    of another featurizer than the quantizer.
+    """
     place = codes_path(root, trained.record.name, shard)
     record = shards.read_record(root, shard)
     if storage.exists(place):
-        return record.rows, storage.sha256(storage.read_bytes(place))
+        data = storage.read_bytes(place)
+        _check_codes(place, data, trained, record.rows)
+        return record.rows, storage.sha256(data)
     if record.featurizer != trained.record.featurizer:
         raise ContractError(
             f"shard {shard} is of featurizer {record.featurizer}, but the quantizer "
@@ -63,3 +69,20 @@ def encode_shard(root: str, trained: TrainedQuantizer, shard: str) -> tuple[int,
     data = faiss.vector_to_array(writer.data).tobytes()
     storage.write_bytes(place, data)
     return record.rows, storage.sha256(data)
+
+
+def _check_codes(place: str, data: bytes, trained: TrainedQuantizer, rows: int) -> None:
+    """ContractError unless these are inverted lists of the quantizer's form with ``rows`` ids."""
+    reader = faiss.VectorIOReader()
+    faiss.copy_array_to_vector(np.frombuffer(data, np.uint8), reader.data)
+    wanted = faiss.extract_index_ivf(trained.index).invlists
+    try:
+        lists = faiss.read_InvertedLists(reader)
+        found = (lists.nlist, lists.code_size, lists.compute_ntotal())
+    except RuntimeError:  # FAISS's reason quotes its own source, with newlines
+        found = None
+    if found != (wanted.nlist, wanted.code_size, rows):
+        raise ContractError(
+            f"{place}: does not hold the {rows} codes of its shard (truncated?): remove it and "
+            "encode again"
+        )

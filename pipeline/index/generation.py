@@ -11,7 +11,7 @@ import numpy as np
 from featurizer import manifest, shards, storage
 from featurizer.embed import FOLDER as FEATURIZERS
 from featurizer.embed import SPEC_FILE
-from featurizer.errors import GenerationError, WorldsiftError
+from featurizer.errors import ContractError, GenerationError, WorldsiftError
 from featurizer.manifest import Generation, GenerationShard, Inventory
 from featurizer.spec import FeaturizerSpec
 from pipeline.index.encode import codes_path, load_quantizer
@@ -46,12 +46,28 @@ def write_generation(
     )
     existing = storage.names(storage.join(root, manifest.GENERATIONS))
     if existing:
-        latest = manifest.latest_generation(root)
-        if replace(manifest.read_generation(root, latest), parent=None) == made:
-            return latest
+        name = manifest.latest_generation(root)
+        latest = manifest.read_generation(root, name)
+        if replace(latest, parent=None) == made:
+            return name
+        _check_unchanged(root, latest, made)
     published = storage.exists(storage.join(root, manifest.CURRENT))
     parent = manifest.current_generation(root) if published else None
     return manifest.write_generation(root, replace(made, parent=parent))
+
+
+def _check_unchanged(root: str, old: Generation, new: Generation) -> None:
+    """ContractError when a code file that both hold is another than it was: it was damaged."""
+    if old.quantizer != new.quantizer:
+        return
+    before = {shard.name: shard.codes for shard in old.shards}
+    for shard in new.shards:
+        if before.get(shard.name, shard.codes) != shard.codes:
+            raise ContractError(_other_codes(codes_path(root, new.quantizer, shard.name)))
+
+
+def _other_codes(place: str) -> str:
+    return f"{place}: its sha256 is not the one in the manifest; remove it and encode again"
 
 
 def _described(
@@ -107,7 +123,7 @@ def _shard_faults(root: str, generation: Generation, shard: GenerationShard) -> 
             yield f"{place}/{shards.VECTORS}: a vector's length is off 1 by {off:.3f}"
     codes = codes_path(root, generation.quantizer, shard.name)
     if storage.sha256(storage.read_bytes(codes)) != shard.codes:
-        yield f"{codes}: its sha256 is not the one in the manifest; remove it and encode again"
+        yield _other_codes(codes)
 
 
 def publish(root: str, name: str, min_recall: float | None) -> Generation:
@@ -125,8 +141,17 @@ def publish(root: str, name: str, min_recall: float | None) -> Generation:
         raise GenerationError(
             f"generation {name} is not published: {wrong[0]}{more if len(wrong) > 1 else ''}"
         )
-    manifest.set_current(root, name)
+    if not _is_current(root, name):
+        manifest.set_current(root, name)
     return generation
+
+
+def _is_current(root: str, name: str) -> bool:
+    place = storage.join(root, manifest.CURRENT)
+    return (
+        storage.exists(place)
+        and storage.read_bytes(place).decode("utf-8", "replace") == f"{name}\n"
+    )
 
 
 def _check_recall(root: str, name: str, least: float) -> None:

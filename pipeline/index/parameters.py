@@ -36,8 +36,8 @@ class IndexOptions:
 def choose(rows: int, dim: int, options: IndexOptions) -> IndexParameters:
     """Parameters for ``rows`` vectors of ``dim`` dimensions; rows must be at least 1.
 
-    Lists: the power of two nearest to 4 * sqrt(rows), as FAISS's guide to choosing an index
-    advises, but no more than the training rows can place.
+    Lists: the last power of two up to 4 * sqrt(rows), as FAISS's guide to choosing an index
+    advises, but no more than the training rows can place (39 points a list).
     """
     sample = options.training_rows or _sample_size(rows, dim)
     sample = min(sample, rows)

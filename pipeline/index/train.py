@@ -91,6 +91,8 @@ def read_sample(
 
 def train_index(sample: NDArray[np.float32], parameters: IndexParameters) -> Any:
     """An empty index of ``parameters.factory``, trained on (n, d) float32."""
+    if len(sample) == 1:  # no code has fewer than two centroids, nor k-means fewer points
+        sample = np.repeat(sample, 2, axis=0)
     try:
         index = faiss.index_factory(int(sample.shape[1]), parameters.factory, faiss.METRIC_L2)
         inner = faiss.downcast_index(faiss.extract_index_ivf(index))

@@ -15,7 +15,9 @@ IMAGE_SUFFIXES = frozenset(_COMMON | _RARE)
 
 
 def suffix(uri: str) -> str:
-    return uri.rsplit("/", 1)[-1].rsplit(".", 1)[-1].lower() if "." in uri else ""
+    """What follows the last dot of the file's name, in lower case; empty without a dot."""
+    _, dot, ending = uri.rsplit("/", 1)[-1].rpartition(".")
+    return ending.lower() if dot else ""
 
 
 def list_folder(root: str, labels: LabelRule) -> Iterator[Item]:

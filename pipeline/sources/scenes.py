@@ -11,6 +11,7 @@ from featurizer.bands import RasterOptions
 from featurizer.errors import PixelError, StorageError
 from featurizer.rasters import SceneInfo
 from pipeline.config import SourceOptions
+from pipeline.faults import is_final
 from pipeline.plan import Item
 from pipeline.sources.folder import suffix
 from pipeline.tiling import inspect, tile_windows
@@ -39,19 +40,25 @@ def tiled(items: Iterable[Item], options: SourceOptions) -> Iterator[Item]:
 
 def _classified(item: Item, options: SourceOptions) -> Item:
     raster = suffix(item.uri) in RASTER_SUFFIXES
-    if not raster and (
-        options.tile == "never" or (options.tile == "auto" and item.size < LARGE_BYTES)
-    ):
+    chosen = options.raster != RasterOptions()  # bands or scale, which only a raster reader knows
+    large = options.tile == "always" or (options.tile == "auto" and item.size >= LARGE_BYTES)
+    if not (raster or chosen or large):
         return item
     try:
         info = inspect(item.uri, options.raster)
-    except (PixelError, StorageError):
+    except PixelError:
+        return item
+    except StorageError as error:
+        if not is_final(error):  # or a raster would pass for a picture for good
+            raise
         return item
     if _is_large(info, raster, options):
         tiling = options.tiling
         windows = tile_windows(info.width, info.height, tiling.tile_px, tiling.stride_px)
         return replace(item, kind="windows", label=None, stop=len(windows))
-    return replace(item, kind="scene") if raster and _needs_reader(info, options.raster) else item
+    if chosen or (raster and _tells_more(info)):
+        return replace(item, kind="scene")
+    return item
 
 
 def _is_large(info: SceneInfo, raster: bool, options: SourceOptions) -> bool:
@@ -63,7 +70,6 @@ def _is_large(info: SceneInfo, raster: bool, options: SourceOptions) -> bool:
     return longer > LARGE_PX
 
 
-def _needs_reader(info: SceneInfo, raster: RasterOptions) -> bool:
+def _tells_more(info: SceneInfo) -> bool:
     """Whether the raster reader tells more of a small picture than the image decoder would."""
-    chosen = raster != RasterOptions()
-    return info.georeferenced or chosen or info.dtype != "uint8" or len(info.bands) not in (1, 3)
+    return info.georeferenced or info.dtype != "uint8" or len(info.bands) not in (1, 3)

@@ -81,6 +81,7 @@ class StorageContract:
         assert found[0] == found[4] == urls[0].encode()
         assert found[2:4] == [urls[2].encode(), urls[3].encode()]
         assert isinstance(found[1], StorageError)
+        assert storage.is_missing(found[1])
         assert str(found[1]) == f"{urls[1]}: could not read it: no such file or object"
         assert storage.read_many([]) == []
         assert storage.read_many(urls[2:3]) == [urls[2].encode()]

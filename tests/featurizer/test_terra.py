@@ -124,7 +124,7 @@ def held_out_sample(archive: Path, per_class: int, px: int) -> tuple[torch.Tenso
     return torch.cat([torch.cat(taken[label]) for label in sorted(taken)]), torch.tensor(labels)
 
 
-@pytest.mark.parametrize(("name", "least"), [("eurosat_rgb", 0.8), ("ucmerced_jpeg", 0.6)])
+@pytest.mark.parametrize(("name", "least"), [("eurosat_rgb", 0.75), ("ucmerced_jpeg", 0.65)])
 @torch.inference_mode()
 def test_bundled_weights_rank_unseen_images_by_class(name: str, least: float) -> None:
     """A sample of what training held out; random weights give 0.2 and less."""
