@@ -134,7 +134,7 @@ def _png_route(depth: int, colour: int, chunks: set[bytes]) -> Route:
     return "rgba" if alpha else "rgb"
 
 
-# ---- WebP (RFC 9649, 2.5 to 2.7) ----------------------------------------------------------------
+# ---- WebP (RFC 9649, 2.5 to 2.7; RFC 6386, 9.1) -------------------------------------------------
 
 
 def _webp(data: bytes) -> Header:
@@ -150,7 +150,10 @@ def _webp(data: bytes) -> Header:
         (bits,) = struct.unpack_from("<I", data, 21)
         width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
         return Header("webp", "rgba" if bits >> 28 & 1 else "rgb", width, height)
-    return Header("webp", "rgb")
+    if data[23:26] != b"\x9d\x01\x2a":
+        return Header("webp", "rgb")
+    width, height = struct.unpack_from("<HH", data, 26)
+    return Header("webp", "rgb", width & 0x3FFF, height & 0x3FFF)
 
 
 # ---- JPEG 2000 (ISO/IEC 15444-1, A.5.1) ---------------------------------------------------------
