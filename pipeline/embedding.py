@@ -16,6 +16,7 @@ def job_of(command: Command) -> EmbedJob:
     from featurizer.embed import make_featurizer
 
     args = command.args
+    _job(command, "unknown")  # numbers out of range fail before anything is written
     next(list_items(command.source))  # an empty or missing source fails before anything is written
     featurizer = make_featurizer(featurizer_options(args), args.device)
     featurizer.save(args.root)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -95,13 +97,18 @@ def beam_options(runner: RunnerOptions) -> PipelineOptions:
 
 
 class _WatchedWorkerHandler(worker_handlers.SubprocessSdkWorkerHandler):  # type: ignore[misc]
-    """A worker process whose end fails what it was asked to do; Beam may wait for it for ever."""
+    """A worker process whose end fails what it was asked to do; Beam may wait for it for ever.
+
+    What it prints on stderr is kept aside: Beam prints each failure there besides reporting it.
+    """
 
     lost: ClassVar[list[str]] = []  # how worker processes ended that were not told to
 
     def start_worker(self) -> None:
+        self._said = tempfile.NamedTemporaryFile(prefix="worldsift-worker-")  # noqa: SIM115
+        command = self._worker_command_line + f" 2>{shlex.quote(self._said.name)}".encode()
         self.worker = SubprocessSdkWorker(
-            self._worker_command_line, self.control_address, self.provision_info, self.worker_id
+            command, self.control_address, self.provision_info, self.worker_id
         )
         self._closed = threading.Event()
         self.worker_thread = threading.Thread(target=self._watch, name="run_worker")
@@ -110,6 +117,7 @@ class _WatchedWorkerHandler(worker_handlers.SubprocessSdkWorkerHandler):  # type
     def close(self) -> None:
         self._closed.set()
         super().close()
+        self._said.close()
 
     def _watch(self) -> None:
         try:
@@ -117,7 +125,8 @@ class _WatchedWorkerHandler(worker_handlers.SubprocessSdkWorkerHandler):  # type
         except RuntimeError as error:  # it ended with a status other than 0
             if self._closed.is_set():
                 return
-            self.lost.append(str(error))
+            said = self._said.read().decode("utf-8", "replace").splitlines()
+            self.lost.append(": ".join([str(error), *said[-1:]]))
             # Again and again: the runner may be about to ask the dead worker for more.
             while not self._closed.wait(0.2):
                 asked = self.control_conn._futures_by_id

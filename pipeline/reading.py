@@ -10,9 +10,9 @@ from featurizer import storage
 from featurizer.decode import DEFAULT_LIMITS
 from featurizer.errors import PixelError, StorageError
 from featurizer.pixels import Rgb, Stretch
-from featurizer.rasters import Scene, open_scene
+from featurizer.rasters import Scene, SceneInfo, open_scene
 from featurizer.schema import Reject, Row
-from featurizer.tiles import Window
+from featurizer.tiles import Bounds, Window
 from pipeline.config import EmbedJob
 from pipeline.faults import reason_of
 from pipeline.plan import Item, ShardPlan
@@ -130,10 +130,27 @@ class read_batches(Iterator[Batch]):
             row = replace(
                 _row(item),
                 window=tile.window if item.kind == "windows" else None,
-                bounds=tile.bounds or (item.bounds if item.kind == "scene" else None),
+                bounds=tile.bounds or _bounds_within(item.bounds, tile.window, scene.info),
                 valid_fraction=tile.valid_fraction,
             )
             yield row, tile.pixels
+
+
+def _bounds_within(bounds: Bounds | None, window: Window, info: SceneInfo) -> Bounds | None:
+    """Of the window, when ``bounds`` are the picture's, known from its name or a table.
+
+    Degrees are taken to be even over the pixels, as in the EPSG:4326 pictures that GIBS serves.
+    """
+    if bounds is None:
+        return None
+    west, south, east, north = bounds
+    wide, high = (east - west) % 360.0 or 360.0, north - south
+    left, right = (min(x, info.width) / info.width for x in (window.x, window.x + window.width))
+    top, bottom = (min(y, info.height) / info.height for y in (window.y, window.y + window.height))
+    # rounded to a tenth of a millimetre, or 180 and 90 degrees might be passed by a last bit
+    first, last = (round(west + wide * edge, 9) for edge in (left, right))
+    lowest, highest = (round(north - high * edge, 9) for edge in (bottom, top))
+    return (first - 360 * (first > 180), lowest, last - 360 * (last > 180), highest)
 
 
 def _row(item: Item) -> Row:

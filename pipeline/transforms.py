@@ -98,6 +98,8 @@ class _EmbedShard(beam.DoFn):  # type: ignore[misc]
             self._teller.tell(done=record.rows, rejected=record.reject_count)
         else:
             record = embed_shard(plan, self._job, self._featurizer(), self._pool, self._count)
+        # Null windows, and those of a raster that was rejected as one, were planned for too.
+        self._teller.tell(done=plan.rows - record.rows - record.reject_count)
         marker = storage.sha256(record.to_json())
         yield ShardDone(
             plan.index,

@@ -13,7 +13,7 @@ import faiss
 import numpy as np
 
 from featurizer import shards, storage
-from featurizer.errors import ContractError
+from featurizer.errors import ContractError, StorageError
 from pipeline.index.train import TRAINED, QuantizerRecord, folder, read_record
 
 
@@ -29,16 +29,28 @@ def load_quantizer(root: str, name: str) -> TrainedQuantizer:
     """ContractError when the trained index is not the one that its marker describes."""
     record = read_record(root, name)
     place = storage.join(folder(root, name), TRAINED)
-    data = storage.read_bytes(place)
+    remedy = f"remove {folder(root, name)} and run train and encode again"
+    data = _read(place, remedy)
     if storage.sha256(data) != record.sha256:
-        raise ContractError(
-            f"{place}: its sha256 is not the one in its marker: remove {folder(root, name)} and "
-            "run train and encode again"
-        )
+        raise ContractError(f"{place}: its sha256 is not the one in its marker: {remedy}")
     index = faiss.deserialize_index(np.frombuffer(data, np.uint8))
     if index.d != record.dim or index.ntotal:
         raise ContractError(f"{place}: {index.d} dimensions and {index.ntotal} rows")
     return TrainedQuantizer(record, index)
+
+
+def _read(place: str, remedy: str) -> bytes:
+    try:
+        return storage.read_bytes(place)
+    except StorageError as error:
+        if not storage.is_missing(error):
+            raise
+        raise ContractError(f"{place}: is missing: {remedy}") from error
+
+
+def read_codes(root: str, quantizer: str, shard: str) -> bytes:
+    """The shard's code file; ContractError when it is missing."""
+    return _read(codes_path(root, quantizer, shard), "encode again")
 
 
 def codes_path(root: str, quantizer: str, shard: str) -> str:

@@ -14,7 +14,7 @@ from featurizer.embed import SPEC_FILE
 from featurizer.errors import ContractError, GenerationError, WorldsiftError
 from featurizer.manifest import Generation, GenerationShard, Inventory
 from featurizer.spec import FeaturizerSpec
-from pipeline.index.encode import codes_path, load_quantizer
+from pipeline.index.encode import codes_path, load_quantizer, read_codes
 from pipeline.index.train import QuantizerRecord
 
 
@@ -121,9 +121,9 @@ def _shard_faults(root: str, generation: Generation, shard: GenerationShard) -> 
         off = np.abs(np.linalg.norm(vectors, axis=1) - 1.0).max(initial=0.0)
         if off > 1e-2:
             yield f"{place}/{shards.VECTORS}: a vector's length is off 1 by {off:.3f}"
-    codes = codes_path(root, generation.quantizer, shard.name)
-    if storage.sha256(storage.read_bytes(codes)) != shard.codes:
-        yield _other_codes(codes)
+    codes = read_codes(root, generation.quantizer, shard.name)
+    if storage.sha256(codes) != shard.codes:
+        yield _other_codes(codes_path(root, generation.quantizer, shard.name))
 
 
 def publish(root: str, name: str, min_recall: float | None) -> Generation:
@@ -161,8 +161,15 @@ def _check_recall(root: str, name: str, least: float) -> None:
             f"{place}: missing, so --min-recall cannot be checked: run "
             f"`python -m serving evaluate {root}` first"
         )
-    recall = json.loads(storage.read_bytes(place)).get("recall_at_10")
-    if recall is None or recall < least:
+    try:
+        recall = json.loads(storage.read_bytes(place))["recall_at_10"]
+        enough = recall is not None and float(recall) >= least
+    except (ValueError, TypeError, KeyError) as error:
+        raise GenerationError(
+            f"{place}: holds no recall_at_10 ({type(error).__name__}: {error}): run "
+            f"`python -m serving evaluate {root}` again"
+        ) from error
+    if not enough:
         raise GenerationError(
             f"generation {name}: recall@10 is {recall}, below --min-recall {least}: raise "
             "--nprobe or --code-bytes in train, or accept less"

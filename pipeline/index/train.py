@@ -63,6 +63,8 @@ def train(
 
 def read_record(root: str, name: str) -> QuantizerRecord:
     place = storage.join(folder(root, name), MARKER)
+    if not storage.exists(place):
+        raise ContractError(f"{place}: is missing; train, or name another quantizer")
     try:
         fields: dict[str, Any] = json.loads(storage.read_bytes(place))
         fields["index"] = IndexParameters(**fields["index"])

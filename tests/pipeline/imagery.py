@@ -49,9 +49,9 @@ def save_raster(path: Path, bands: NDArray[Any], placed: bool = True, **profile:
     """A GeoTIFF of (bands, h, w): degrees from 10 E, 50 N, a hundredth a pixel, if ``placed``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     count, height, width = bands.shape
-    made = {"driver": "GTiff", "dtype": bands.dtype, **profile}
-    if placed:
-        made |= {"crs": "EPSG:4326", "transform": rasterio.Affine(0.01, 0, 10, 0, -0.01, 50)}
+    # rasterio warns of an identity transform; one without a reference system says no place
+    made = {"transform": rasterio.Affine(0.01, 0, 10, 0, -0.01, 50), **profile}
+    made |= {"driver": "GTiff", "dtype": bands.dtype, "crs": "EPSG:4326" if placed else None}
     with rasterio.open(path, "w", count=count, height=height, width=width, **made) as file:
         file.write(bands)
     return str(path)
@@ -99,8 +99,8 @@ def mean_colours(pixels: Rgb) -> NDArray[np.float32]:
     top, left = pixels.shape[0] // 2, pixels.shape[1] // 2
     quarters = [
         pixels[rows, columns].reshape(-1, 3).mean(axis=0)
-        for rows in (slice(None, top), slice(top, None))
-        for columns in (slice(None, left), slice(left, None))
+        for rows in (slice(None, max(top, 1)), slice(top, None))
+        for columns in (slice(None, max(left, 1)), slice(left, None))
     ]
     vector = np.concatenate(quarters)
     length = np.linalg.norm(vector)

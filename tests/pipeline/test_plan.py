@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -56,7 +57,7 @@ def test_a_large_raster_is_cut_into_slices_that_meet(item, target):
     cut = list(slices([item], target))
     assert cut[0].start == 0
     assert cut[-1].stop == item.stop
-    assert all(a.stop == b.start for a, b in zip(cut, cut[1:], strict=False))
+    assert all(a.stop == b.start for a, b in pairwise(cut))
     assert all(1 <= one.rows <= target for one in cut)
     assert {replace(one, start=0, stop=item.stop) for one in cut} == {item}
 
