@@ -39,8 +39,8 @@ log = logging.getLogger(__name__)
 DeviceChoice = Literal["auto", "cpu", "cuda"]
 FOLDER, SPEC_FILE, PROJECTION_FILE = "featurizers", "spec.json", "projection.safetensors"
 MAX_BATCH = 64
-# Pictures go through the CPU in passes of so many pixels (32 of 128 px, 10 of 224 px): layers that
-# outgrow 32 MiB are mapped anew each time, and a pass of 64 took 1.2 (ResNet-18) to 1.6 times
+# The CPU takes so many pixels at a time (32 pictures of 128 px, 10 of 224 px): layers beyond
+# 32 MiB are mapped anew each time, and 64 of 224 px took 1.2 (ResNet-18) to 1.6 times
 # (ResNet-50) as long.  How a batch is cut into passes does not change its bits.
 _PASS_PIXELS = 1 << 19
 _RESIZED_TOGETHER = 8  # pictures of one shape: few enough to stay in the processor's cache
@@ -122,14 +122,10 @@ class Featurizer:
             return self._resized_on_gpu(images)
         side = self._backbone.input_px
         # Made channels last, not turned so: that would copy it, which costs more than resizing.
-        lines = torch.empty((len(images), side, side, 3), dtype=torch.uint8)
-        out = lines.permute(0, 3, 1, 2)
-        done = 0
-        for run in _runs_of_one_shape(images):
-            stack = torch.from_numpy(np.stack(run))  # (m, h, w, 3)
-            rows = out[done : done + len(run)]
-            rows.copy_(resize(stack.permute(0, 3, 1, 2), side, self._resize))
-            done += len(run)
+        out = torch.empty((len(images), side, side, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
+        for first, run in _runs_of_one_shape(images):
+            stack = torch.from_numpy(np.stack(run)).permute(0, 3, 1, 2)
+            out[first : first + len(run)] = resize(stack, side, self._resize)
         return out
 
     def forward(self, pixels: Tensor) -> NDArray[np.float32]:
@@ -238,15 +234,14 @@ class Featurizer:
         storage.write_bytes(storage.join(folder, SPEC_FILE), text.encode())
 
 
-def _runs_of_one_shape(images: Sequence[Rgb]) -> Iterator[list[Rgb]]:
-    run: list[Rgb] = []
-    for image in images:
-        if run and (image.shape != run[0].shape or len(run) == _RESIZED_TOGETHER):
-            yield run
-            run = []
-        run.append(image)
-    if run:
-        yield run
+def _runs_of_one_shape(images: Sequence[Rgb]) -> Iterator[tuple[int, Sequence[Rgb]]]:
+    """Where each run begins, and its pictures: neighbours of one shape, a few at a time."""
+    first = 0
+    for end in range(1, len(images) + 1):
+        full = end - first == _RESIZED_TOGETHER
+        if end == len(images) or full or images[end].shape != images[first].shape:
+            yield first, images[first:end]
+            first = end
 
 
 def resize(stack: Tensor, side: int, rule: ResizeRule) -> Tensor:

@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.getLogger("rasterio").setLevel(logging.ERROR)
     # Beam's workers log each failure with every frame, and then raise it: said once, below.
     for name in ("common", "portability", "worker"):
-        logging.getLogger(f"apache_beam.runners.{name}").setLevel(logging.CRITICAL)
+        logging.getLogger(f"apache_beam.runners.{name}").setLevel(logging.CRITICAL + 1)
     command = parse(sys.argv[1:] if argv is None else argv)
     try:
         command.args.root = storage.normalise(command.args.root)

@@ -177,6 +177,8 @@ def _run(build: Callable[[beam.Pipeline], Any], runner: RunnerOptions) -> Pipeli
     except WorldsiftError as error:
         raise _plain(error) from error
     except RuntimeError as error:
+        if str(error).startswith("KeyboardInterrupt"):  # Beam takes it for a failure of the step
+            raise KeyboardInterrupt from error
         found = _reported(str(error))
         if found is None:
             raise

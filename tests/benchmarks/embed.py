@@ -7,7 +7,8 @@ Three routes over the same pictures, in turns (A B C A B C ...), each in a fresh
   plain     Pillow, torchvision transforms, DataLoader, float32: what one would write first
 
 Rates are medians over the rounds, without the time before the second picture (the model's making,
-Beam's start, worker processes), which stands beside them; the last column includes it.
+Beam's start, worker processes), which stands beside them; "with start" includes it.  "CPU ms" is
+processor time an image: it says where time goes even on a machine that is busy with other work.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ def compare(imagery: Imagery, backbone: str, images: int, rounds: int, scratch: 
             route,
             f"{rates[route]:.0f}",
             f"{min(t.rate for t in found):.0f}-{max(t.rate for t in found):.0f}",
+            f"{_median([t.cpu_ms for t in found]):.2f}",
             f"{_median([t.fixed_s for t in found]):.2f}",
             f"{_median([t.whole_rate for t in found]):.0f}",
             f"{_median([t.peak_mib for t in found]):.0f}",
@@ -61,7 +63,9 @@ def compare(imagery: Imagery, backbone: str, images: int, rounds: int, scratch: 
         for route, found in timings.items()
     ]
     print(f"\n{backbone} on {imagery.name}, {images} images, {rounds} rounds\n")
-    print(table(("route", "images/s", "range", "start s", "with start", "peak MiB"), rows))
+    print(
+        table(("route", "images/s", "range", "CPU ms", "start s", "with start", "peak MiB"), rows)
+    )
     for route, found in timings.items():
         if found[-1].detail:
             print(f"  {route}, last round: {found[-1].detail}")

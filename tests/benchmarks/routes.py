@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import shutil
 import sys
@@ -47,12 +48,14 @@ ROUTES = ("forward", "pipeline", "plain", "memory")
 class Timing:
     """``seconds`` for all ``images``, of which ``fixed_s`` pass before the second image.
 
-    ``detail`` says what else the route found out.
+    ``cpu_ms`` is processor time an image, all threads and processes, without the start: it tells
+    what is spent where even on a machine that others use.  ``detail``: what else was found out.
     """
 
     images: int
     seconds: float
     fixed_s: float
+    cpu_ms: float
     peak_mib: float
     detail: str = ""
 
@@ -76,10 +79,19 @@ def request(backbone: str) -> BackboneRequest:
     return BackboneRequest(backbone, None if backbone == "terra128" else "random:0")
 
 
-def _timed(work: Callable[[], object]) -> float:
-    begin = time.perf_counter()
+@dataclass(frozen=True, slots=True)
+class _Took:
+    seconds: float
+    cpu_s: float
+
+    def cpu_ms(self, images: int) -> float:
+        return 1000 * self.cpu_s / images
+
+
+def _timed(work: Callable[[], object]) -> _Took:
+    begin, before = time.perf_counter(), sum(os.times()[:4])
     work()
-    return time.perf_counter() - begin
+    return _Took(time.perf_counter() - begin, sum(os.times()[:4]) - before)
 
 
 def peak_mib() -> float:
@@ -98,9 +110,10 @@ def time_forward(backbone: str, folder: Path) -> Timing:
     with ThreadPoolExecutor(count, initializer=use_one_torch_thread) as pool:
         list(pool.map(featurizer.forward, batches[:1] * count))
         apart = _timed(lambda: list(pool.map(featurizer.forward, batches)))
-    detail = f"{count} torch threads {images / together:.0f}/s, {count} threads of one "
-    detail += f"{images / apart:.0f}/s, {featurizer.dtype}"
-    return Timing(images, min(together, apart), 0.0, peak_mib(), detail)
+    detail = f"{count} torch threads {images / together.seconds:.0f}/s, {count} threads of one "
+    detail += f"{images / apart.seconds:.0f}/s, {featurizer.dtype}"
+    best = min(together, apart, key=lambda took: took.seconds)
+    return Timing(images, best.seconds, 0.0, best.cpu_ms(images), peak_mib(), detail)
 
 
 def _preprocessed(featurizer: Featurizer, paths: Sequence[str]) -> list[torch.Tensor]:
@@ -117,16 +130,18 @@ def time_pipeline(backbone: str, folder: Path, single: Path) -> Timing:
     cold = _timed(lambda: _embed(backbone, single))
     warm = _timed(lambda: _embed(backbone, single))
     images = len(pictures(folder))
-    seconds = _timed(lambda: _embed(backbone, folder, images))
-    detail = f"first start {cold:.2f} s, then {warm:.2f} s"
-    return Timing(images, seconds + cold - warm, cold, peak_mib(), detail)
+    took = _timed(lambda: _embed(backbone, folder, images))
+    detail = f"first start {cold.seconds:.2f} s, then {warm.seconds:.2f} s"
+    steady = _Took(took.seconds - warm.seconds, took.cpu_s - warm.cpu_s)
+    seconds, cpu_ms = steady.seconds + cold.seconds, steady.cpu_ms(images - 1)
+    return Timing(images, seconds, cold.seconds, cpu_ms, peak_mib(), detail)
 
 
 def time_memory(backbone: str, folder: Path) -> Timing:
     """One embed run and nothing else, for its peak memory."""
     images = len(pictures(folder))
-    seconds = _timed(lambda: _embed(backbone, folder, images))
-    return Timing(images, seconds, 0.0, peak_mib())
+    took = _timed(lambda: _embed(backbone, folder, images))
+    return Timing(images, took.seconds, 0.0, took.cpu_ms(images), peak_mib())
 
 
 def _embed(backbone: str, folder: Path, images: int = 1) -> None:
@@ -178,7 +193,9 @@ def time_plain(backbone: str, folder: Path, single: Path) -> Timing:
 
     fixed = _timed(lambda: run(pictures(single)))
     paths = pictures(folder)
-    return Timing(len(paths), _timed(lambda: run(paths)), fixed, peak_mib())
+    took = _timed(lambda: run(paths))
+    cpu_ms = 1000 * (took.cpu_s - fixed.cpu_s) / (len(paths) - 1)
+    return Timing(len(paths), took.seconds, fixed.seconds, cpu_ms, peak_mib())
 
 
 def main(argv: Sequence[str]) -> int:

@@ -89,18 +89,28 @@ def test_one_killed_fails_in_one_line_and_the_rerun_completes(
         assert (process.returncode, out) == (1, "")
         assert err.splitlines()[-1].startswith("error: a worker process is gone (")
         assert err.endswith("the same command continues where this stopped\n")
-    again = run("embed", pictures, tmp_path / "root", *OPTIONS, *WORKERS)
-    assert again.record["rows"] == 48
+    assert call("embed", pictures, tmp_path / "root", *OPTIONS).record["rows"] == 48
     assert tree(tmp_path / "root") == undisturbed
 
 
-def test_errors_come_out_of_worker_processes_in_one_line(pictures: Path, tmp_path: Path) -> None:
-    write_pictures(tmp_path / "pictures", 6)
-    for i in range(6):
-        (tmp_path / "pictures" / f"bad{i}.jpg").write_bytes(b"not a picture")
-    error = run("embed", tmp_path / "pictures", tmp_path / "root", *OPTIONS, *WORKERS).error
-    assert "6 of 12 inputs were rejected (6 unknown-format): 50.0% is more than" in error
-    assert not (tmp_path / "root" / "inventories").exists()
+def test_they_make_the_same_files_and_report_errors_in_one_line(
+    pictures: Path, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    bad = [pictures / "class0" / f"zzz{i}.jpg" for i in range(6)]  # a shard or two of their own
+    for path in bad:
+        path.write_bytes(b"not a picture")
+    try:
+        done = run("embed", pictures, tmp_path / "two", *OPTIONS, *WORKERS)
+        alone = call("embed", pictures, tmp_path / "one", *OPTIONS)
+    finally:
+        for path in bad:
+            path.unlink()
+    assert "6 of 54 inputs were rejected (6 unknown-format): 11.1% is more than" in done.error
+    assert done.error == alone.error.replace("/one/", "/two/")
+    made = tree(tmp_path / "two")
+    assert made == tree(tmp_path / "one")
+    assert not any(path.startswith("inventories") for path in made)
+    assert sum(path.endswith("shard.json") for path in made.keys() & undisturbed.keys()) >= 2
 
 
 @pytest.mark.slow
