@@ -8,14 +8,11 @@ through this same code, so that a query by an indexed picture finds itself.
 from __future__ import annotations
 
 import copy
-import json
 import logging
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -27,17 +24,15 @@ from torch.fx.experimental.optimization import fuse
 from torch.fx.proxy import TraceError
 from torch.utils.dlpack import from_dlpack
 
-from featurizer import storage
 from featurizer.backbones import EXPORTED, Backbone, BackboneRequest, build
-from featurizer.errors import ContractError, EmbeddingError, UsageError, WeightsError
+from featurizer.errors import EmbeddingError, UsageError
 from featurizer.pixels import Rgb
 from featurizer.projection import Projection
-from featurizer.spec import FeaturizerSpec, Metric, ResizeRule, require_same
+from featurizer.spec import FeaturizerSpec, Metric, ResizeRule
 
 log = logging.getLogger(__name__)
 
 DeviceChoice = Literal["auto", "cpu", "cuda"]
-FOLDER, SPEC_FILE, PROJECTION_FILE = "featurizers", "spec.json", "projection.safetensors"
 MAX_BATCH = 64
 # The CPU takes so many pixels at a time (32 pictures of 128 px, 10 of 224 px): layers beyond
 # 32 MiB are mapped anew each time, and 64 of 224 px took 1.2 (ResNet-18) to 1.6 times
@@ -65,7 +60,7 @@ class Featurizer:
     def __init__(
         self, backbone: Backbone, options: FeaturizerOptions, device: DeviceChoice = "auto"
     ) -> None:
-        self._backbone, self._projection = backbone, options.projection
+        self.backbone, self.projection = backbone, options.projection
         self.device = _pick_device(device)
         self.dtype = _pick_dtype(self.device, backbone.name)
         self._model = _prepared(backbone, self.device, self.dtype)
@@ -78,29 +73,29 @@ class Featurizer:
 
     def _spec(self, options: FeaturizerOptions) -> FeaturizerSpec:
         width = found = self._width()
-        if self._projection is not None:
-            wanted, width = self._projection.dims
+        if self.projection is not None:
+            wanted, width = self.projection.dims
             if wanted != found:
                 raise UsageError(
-                    f"the projection takes {wanted} features, but {self._backbone.name} gives "
+                    f"the projection takes {wanted} features, but {self.backbone.name} gives "
                     f"{found}: fit it with the same --backbone and --layer"
                 )
         return FeaturizerSpec(
-            backbone=self._backbone.name,
-            layer=self._backbone.layer,
-            weights_sha256=self._backbone.sha256,
-            input_px=self._backbone.input_px,
+            backbone=self.backbone.name,
+            layer=self.backbone.layer,
+            weights_sha256=self.backbone.sha256,
+            input_px=self.backbone.input_px,
             resize=options.resize,
-            mean=self._backbone.mean,
-            std=self._backbone.std,
+            mean=self.backbone.mean,
+            std=self.backbone.std,
             dim=width,
             metric=options.metric,
-            projection_sha256=None if self._projection is None else self._projection.sha256,
+            projection_sha256=None if self.projection is None else self.projection.sha256,
         )
 
     def _width(self) -> int:
         """How many features the network gives; UsageError when it does not take such a batch."""
-        name, side = self._backbone.name, self._backbone.input_px
+        name, side = self.backbone.name, self.backbone.input_px
         try:
             one, two = (self._features(torch.zeros(n, 3, side, side)).shape for n in (1, 2))
         except (RuntimeError, AssertionError, ValueError) as error:
@@ -120,7 +115,7 @@ class Featurizer:
         """
         if self.device.type == "cuda":
             return self._resized_on_gpu(images)
-        side = self._backbone.input_px
+        side = self.backbone.input_px
         # Made channels last, not turned so: that would copy it, which costs more than resizing.
         out = torch.empty((len(images), side, side, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
         for first, run in _runs_of_one_shape(images):
@@ -170,10 +165,10 @@ class Featurizer:
         with self._gpu_lock:  # one DALI pipeline, which is not made for several threads
             if self._dali is None:
                 self._dali = DaliResize(
-                    size_px=self._backbone.input_px,
+                    size_px=self.backbone.input_px,
                     rule=self._resize,
-                    mean=self._backbone.mean,
-                    std=self._backbone.std,
+                    mean=self.backbone.mean,
+                    std=self.backbone.std,
                     device_id=self.device.index or 0,
                     max_batch=MAX_BATCH,
                     half=self.dtype == torch.float16,
@@ -194,17 +189,17 @@ class Featurizer:
             torch.cuda.empty_cache()
             if len(normalised) == 1:
                 raise EmbeddingError(
-                    f"{self._backbone.name}: out of GPU memory for a single picture of "
-                    f"{self._backbone.input_px} px: use --device cpu or a smaller --input-px"
+                    f"{self.backbone.name}: out of GPU memory for a single picture of "
+                    f"{self.backbone.input_px} px: use --device cpu or a smaller --input-px"
                 ) from error
         middle = len(normalised) // 2
         halves = (normalised[:middle], normalised[middle:])
         return np.concatenate([self._features(half) for half in halves])
 
     def _finish(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        if self._projection is not None:
+        if self.projection is not None:
             with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is seen below
-                features = self._projection.apply(features)
+                features = self.projection.apply(features)
         bad = np.asarray(~np.isfinite(features).all(axis=1))
         if self.spec.metric == "cosine":
             # float64: the squares of finite float32 values may not fit float32
@@ -214,24 +209,11 @@ class Featurizer:
             features = (exact / np.where(length > 0, length, 1.0)).astype(np.float32)
         elif np.abs(features[~bad]).max(initial=0.0) > np.finfo(np.float16).max:
             raise EmbeddingError(
-                f"{self._backbone.name}: features beyond ±65,504 do not fit the stored float16: "
+                f"{self.backbone.name}: features beyond ±65,504 do not fit the stored float16: "
                 "use --metric cosine"
             )
         features[bad] = np.nan
         return features
-
-    def save(self, root: str) -> None:
-        """Stores what rebuilds this featurizer under ``root``, the spec last; nothing if there."""
-        folder = storage.join(root, FOLDER, self.spec.fingerprint)
-        if storage.exists(storage.join(folder, SPEC_FILE)):
-            return
-        storage.write_bytes(
-            storage.join(folder, _weights_file(self.spec)), self._backbone.weights_bytes
-        )
-        if self._projection is not None:
-            storage.write_bytes(storage.join(folder, PROJECTION_FILE), self._projection.to_bytes())
-        text = json.dumps(self.spec.to_json(), indent=1, sort_keys=True)
-        storage.write_bytes(storage.join(folder, SPEC_FILE), text.encode())
 
 
 def _runs_of_one_shape(images: Sequence[Rgb]) -> Iterator[tuple[int, Sequence[Rgb]]]:
@@ -267,48 +249,6 @@ def use_one_torch_thread() -> None:
 
 def make_featurizer(options: FeaturizerOptions, device: DeviceChoice = "auto") -> Featurizer:
     return Featurizer(build(options.backbone), options, device)
-
-
-def load_featurizer(root: str, fingerprint: str, device: DeviceChoice = "auto") -> Featurizer:
-    """The featurizer stored under ``root``.  It needs no network and no file outside ``root``.
-
-    ContractError when its files are not what it says, WeightsError when they are not readable.
-    """
-    folder = storage.join(root, FOLDER, fingerprint)
-    place = storage.join(folder, SPEC_FILE)
-    try:
-        record = json.loads(storage.read_bytes(place))
-    except ValueError as error:
-        raise ContractError(f"{place}: not JSON ({error}); run embed again") from error
-    spec = FeaturizerSpec.from_json(record, place)
-    if spec.fingerprint != fingerprint:
-        raise ContractError(f"{place}: is of featurizer {spec.fingerprint}; run embed again")
-    backbone = _rebuilt(folder, spec)
-    projection = None
-    if spec.projection_sha256 is not None:
-        file = storage.join(folder, PROJECTION_FILE)
-        projection = Projection.from_bytes(storage.read_bytes(file), file)
-    options = FeaturizerOptions(resize=spec.resize, metric=spec.metric, projection=projection)
-    featurizer = Featurizer(backbone, options, device)
-    require_same(featurizer.spec, spec, folder)
-    return featurizer
-
-
-def _rebuilt(folder: str, spec: FeaturizerSpec) -> Backbone:
-    name = _weights_file(spec)
-    with tempfile.TemporaryDirectory() as scratch:  # torch reads weights from local files only
-        local = Path(scratch, name)
-        local.write_bytes(storage.read_bytes(storage.join(folder, name)))
-        request = BackboneRequest(spec.backbone, str(local), spec.layer, spec.input_px)
-        try:
-            return build(request)
-        except WeightsError as error:
-            stored = str(error).replace(str(local), storage.join(folder, name))
-            raise WeightsError(f"{stored}; remove {folder} and run embed again") from error
-
-
-def _weights_file(spec: FeaturizerSpec) -> str:
-    return "model.pt2" if spec.backbone == EXPORTED else "weights.safetensors"
 
 
 def _pick_device(choice: DeviceChoice) -> torch.device:

@@ -53,7 +53,9 @@ class ShardRecord:
         return sum(self.rejects.values())
 
     def to_json(self) -> bytes:
-        return json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True, indent=1).encode()
+        files = {name: asdict(record) for name, record in self.files.items()}
+        fields = {"format": FORMAT, **_shallow(self), "files": files}
+        return json.dumps(fields, sort_keys=True, indent=1).encode()
 
     @classmethod
     def from_json(cls, data: bytes, place: str) -> ShardRecord:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from featurizer.options import featurizer_options
+from featurizer.stored import save_featurizer
 from pipeline.config import EmbedJob
 from pipeline.options import Command
 from pipeline.plan import plan_shards
@@ -19,7 +20,7 @@ def job_of(command: Command) -> EmbedJob:
     _job(command, "unknown")  # numbers out of range fail before anything is written
     next(list_items(command.source))  # an empty or missing source fails before anything is written
     featurizer = make_featurizer(featurizer_options(args), args.device)
-    featurizer.save(args.root)
+    save_featurizer(args.root, featurizer)
     return _job(command, featurizer.spec.fingerprint)
 
 

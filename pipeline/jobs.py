@@ -23,9 +23,9 @@ from apache_beam.runners.runner import PipelineResult
 from featurizer import errors, manifest, shards, storage
 from featurizer.errors import UsageError, WorldsiftError
 from featurizer.manifest import Inventory
+from featurizer.stored import read_spec
 from pipeline import transforms
 from pipeline.config import EmbedJob, RunnerOptions
-from pipeline.index.generation import read_spec
 from pipeline.index.parameters import IndexOptions, choose
 from pipeline.index.train import FOLDER as QUANTIZERS
 from pipeline.index.train import QuantizerRecord, quantizer_name, read_record, train

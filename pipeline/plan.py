@@ -10,7 +10,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -50,7 +50,8 @@ def _canonical(item: Item) -> bytes:
 
 
 def _record(item: Item) -> dict[str, Any]:
-    record = asdict(item)
+    # Not asdict, which copies deeply: this runs twice for every input of the archive.
+    record = {name: getattr(item, name) for name in Item.__slots__}
     record["taken"] = None if item.taken is None else item.taken.isoformat()
     return record
 

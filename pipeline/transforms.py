@@ -11,7 +11,8 @@ from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
 from featurizer import manifest, shards, storage
-from featurizer.embed import Featurizer, load_featurizer, use_one_torch_thread
+from featurizer.embed import Featurizer, use_one_torch_thread
+from featurizer.stored import load_featurizer
 from pipeline.config import EmbedJob
 from pipeline.embed_shard import BatchDone, embed_shard
 from pipeline.index.encode import encode_shard, load_quantizer

@@ -71,7 +71,7 @@ class SearchService:
     @classmethod
     def open(cls, settings: Settings) -> SearchService:
         """Loads the published generation and the featurizer that made it: seconds to minutes."""
-        from featurizer.embed import load_featurizer
+        from featurizer.stored import load_featurizer
         from serving.engine.search import SearchEngine
 
         engine = SearchEngine.open(str(settings.root), settings.cache_dir, progress=True)

@@ -9,22 +9,11 @@ from dataclasses import replace
 import numpy as np
 
 from featurizer import manifest, shards, storage
-from featurizer.embed import FOLDER as FEATURIZERS
-from featurizer.embed import SPEC_FILE
 from featurizer.errors import ContractError, GenerationError, WorldsiftError
 from featurizer.manifest import Generation, GenerationShard, Inventory
-from featurizer.spec import FeaturizerSpec
+from featurizer.stored import read_spec
 from pipeline.index.encode import codes_path, load_quantizer, read_codes
 from pipeline.index.train import QuantizerRecord
-
-
-def read_spec(root: str, fingerprint: str) -> FeaturizerSpec:
-    place = storage.join(root, FEATURIZERS, fingerprint, SPEC_FILE)
-    try:
-        record = json.loads(storage.read_bytes(place))
-    except ValueError as error:
-        raise GenerationError(f"{place}: not JSON ({error}); run embed again") from error
-    return FeaturizerSpec.from_json(record, place)
 
 
 def write_generation(

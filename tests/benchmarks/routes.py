@@ -119,7 +119,7 @@ def time_forward(backbone: str, folder: Path) -> Timing:
 def _preprocessed(featurizer: Featurizer, paths: Sequence[str]) -> list[torch.Tensor]:
     batches = []
     for start in range(0, len(paths), MAX_BATCH):
-        found = decode(storage.read_many(paths[start : start + MAX_BATCH]))
+        found = decode([storage.read_bytes(path) for path in paths[start : start + MAX_BATCH]])
         pixels = [one.pixels for one in found if isinstance(one, Decoded)]
         batches.append(featurizer.preprocess(pixels))
     return batches

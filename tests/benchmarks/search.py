@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featurizer import manifest, storage
-from featurizer.embed import FOLDER, SPEC_FILE
 from featurizer.manifest import Inventory, InventoryShard
 from featurizer.schema import Row
+from featurizer.stored import FOLDER, SPEC_FILE
 from pipeline.config import RunnerOptions
 from pipeline.embedding import job_of
 from pipeline.index.generation import publish

@@ -22,7 +22,6 @@ from featurizer.backbones import BUNDLED_TERRA, BackboneRequest, build
 from featurizer.embed import (
     Featurizer,
     FeaturizerOptions,
-    load_featurizer,
     make_featurizer,
     resize,
     use_one_torch_thread,
@@ -38,6 +37,7 @@ from featurizer.errors import (
 from featurizer.pixels import Rgb
 from featurizer.projection import Projection, fit_pca
 from featurizer.spec import Metric, ResizeRule
+from featurizer.stored import load_featurizer, save_featurizer
 from tests.featurizer.test_backbones import export, one_thread, small_network
 
 __all__ = ["one_thread"]
@@ -283,7 +283,7 @@ class TestSizes:
             expected = small_network()(torch.stack([prepare(image) for image in images]))
         assert cosines(found, expected.numpy()).min() > 0.99999
         root = str(tmp_path / "root")
-        made.save(root)
+        save_featurizer(root, made)
         again = load_featurizer(root, made.spec.fingerprint, "cpu")
         np.testing.assert_array_equal(again.embed([picture(40, 32)]), made.embed([picture(40, 32)]))
 
@@ -309,7 +309,7 @@ class TestStored:
         request = BackboneRequest("squeezenet1_1", "random:0", input_px=64)
         options = FeaturizerOptions(request, "crop", "euclidean", projection)
         made = make_featurizer(options, "cpu")
-        made.save(root)
+        save_featurizer(root, made)
         return made
 
     def place(self, root: str, made: Featurizer, name: str) -> str:
@@ -328,7 +328,7 @@ class TestStored:
     def test_a_second_save_writes_nothing(self, root: str) -> None:
         made = self.saved(root)
         before = list(storage.walk(root))
-        made.save(root)
+        save_featurizer(root, made)
         assert list(storage.walk(root)) == before
 
     def test_truncated_weights(self, root: str) -> None:
@@ -381,7 +381,7 @@ class TestTerra:
         stack = torch.stack([prepare(torch.from_numpy(i).permute(2, 0, 1)) for i in PICTURES[:5]])
         with torch.inference_mode():
             assert cosines(found, backbone.module(stack).numpy()).min() > 0.999
-        made.save(root)
+        save_featurizer(root, made)
         again = load_featurizer(root, made.spec.fingerprint, "cpu")
         np.testing.assert_array_equal(again.embed(PICTURES[:5]), found)
 

@@ -269,7 +269,7 @@ class TestBeamOptions:
 
 def test_vectors_are_those_of_the_featurizer(original: tuple[Path, Path]) -> None:
     """What the job stored is what the stored featurizer gives for the decoded files."""
-    from featurizer.embed import load_featurizer
+    from featurizer.stored import load_featurizer
     from tests.serving.gallery import decoded_files
 
     _, root = original

@@ -18,6 +18,7 @@ from featurizer.backbones import BackboneRequest
 from featurizer.decode import Decoded, decode
 from featurizer.embed import Featurizer, FeaturizerOptions, make_featurizer
 from featurizer.schema import Row
+from featurizer.stored import save_featurizer
 from featurizer.tiles import Window, place_of_name
 from tests.serving.archive import Archive, build_archive
 
@@ -145,7 +146,7 @@ def publish(
     root: Path, featurizer: Featurizer, pixels: Sequence[Pixels], rows: Sequence[Row]
 ) -> Archive:
     """Embeds the pixels and publishes them as the rows, in two shards."""
-    featurizer.save(str(root))
+    save_featurizer(str(root), featurizer)
     half = len(rows) // 2
     return build_archive(
         root,
