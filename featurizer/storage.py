@@ -160,20 +160,44 @@ def _entry(uri: str, info: dict[str, Any]) -> Entry:
 def walk(url: str) -> Iterator[Entry]:
     """Every object below ``url``, hidden ones left out, in a fixed order, one directory in memory.
 
-    A local directory reached twice through links is walked once; a link to nothing is listed, so
-    that its reader can say so; pipes and devices are left out.  StorageError for a name that is
-    not UTF-8: no table could hold it.
+    A local directory reached twice through links is walked once; a link to nothing is listed, for
+    its reader to say so; pipes and devices are not.  StorageError for a name that is not UTF-8.
     """
     fs, path = filesystem(url)
-    yield from _walk(fs, path, url, set())
+    return _walk_local(path, set()) if is_local(url) else _walk(fs, path, url)
 
 
-def _walk(fs: Any, path: str, url: str, seen: set[str]) -> Iterator[Entry]:
-    if is_local(url):
-        real = os.path.realpath(path)
-        if real in seen:
-            return
-        seen.add(real)
+def _walk_local(folder: str, seen: set[str]) -> Iterator[Entry]:
+    real = os.path.realpath(folder)
+    if real in seen:
+        return
+    seen.add(real)
+    with explained(folder, "list it"), os.scandir(folder) as listing:
+        found = sorted(listing, key=lambda entry: entry.name)
+    for entry in found:
+        if entry.name.startswith("."):
+            continue
+        if not entry.name.isprintable():
+            _require_utf8(folder, entry.name)
+        with explained(entry.path, "look it up"):
+            status = _status(entry)
+        if modes.S_ISDIR(status.st_mode):
+            yield from _walk_local(entry.path, seen)
+        elif modes.S_ISREG(status.st_mode) or modes.S_ISLNK(status.st_mode):
+            yield _local_entry(entry.path, status)
+
+
+def _status(entry: os.DirEntry[str]) -> os.stat_result:
+    """What the entry or its link's target is; the link itself where it leads nowhere."""
+    try:
+        return entry.stat()
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ELOOP):
+            raise
+        return entry.stat(follow_symlinks=False)
+
+
+def _walk(fs: Any, path: str, url: str) -> Iterator[Entry]:
     with explained(url, "list it"):
         infos = sorted(fs.ls(path, detail=True), key=lambda info: str(info["name"]))
     for info in infos:
@@ -182,29 +206,10 @@ def _walk(fs: Any, path: str, url: str, seen: set[str]) -> Iterator[Entry]:
         if name.startswith(".") or place.strip("/") == path.strip("/"):
             continue
         child = join(url, name)
-        if not name.isprintable():
-            _require_utf8(url, name)
-        if is_local(child):
-            with explained(child, "look it up"):
-                status = _status(Path(place))
-            if modes.S_ISDIR(status.st_mode):
-                yield from _walk(fs, place, child, seen)
-            elif modes.S_ISREG(status.st_mode) or modes.S_ISLNK(status.st_mode):
-                yield _local_entry(child, status)
-        elif info["type"] == "directory":
-            yield from _walk(fs, place, child, seen)
+        if info["type"] == "directory":
+            yield from _walk(fs, place, child)
         else:
             yield _entry(child, info)
-
-
-def _status(path: Path) -> os.stat_result:
-    """What the path or its link's target is; the link itself where it leads nowhere."""
-    try:
-        return path.stat()
-    except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ELOOP):
-            raise
-        return path.lstat()
 
 
 def _require_utf8(folder: str, name: str) -> None:

@@ -65,6 +65,21 @@ class EmbedShards(beam.PTransform):  # type: ignore[misc]
         return plans | "EmbedShard" >> beam.ParDo(_EmbedShard(self.job, Shared()))
 
 
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class _Computing:
+    """The model and the threads that run it: one of each in a process, for all its shards."""
+
+    featurizer: Featurizer
+    pool: ThreadPoolExecutor  # its threads end with it
+
+    @classmethod
+    def of(cls, job: EmbedJob) -> _Computing:
+        return cls(
+            load_featurizer(job.root, job.featurizer, job.device),
+            ThreadPoolExecutor(job.threads, "embed", initializer=use_one_torch_thread),
+        )
+
+
 class _EmbedShard(beam.DoFn):  # type: ignore[misc]
     def __init__(self, job: EmbedJob, shared: Shared) -> None:
         self._job, self._shared = job, shared
@@ -75,21 +90,16 @@ class _EmbedShard(beam.DoFn):  # type: ignore[misc]
         self._latency = Metrics.distribution(_NAMESPACE, "inference_batch_latency_micro_secs")
 
     def setup(self) -> None:
-        self._pool = ThreadPoolExecutor(
-            self._job.threads, "embed", initializer=use_one_torch_thread
-        )
         self._teller = Teller(self._job.progress_port)
 
-    def _featurizer(self) -> Featurizer:
-        """Loaded once a process, at its first incomplete shard: a finished job loads nothing."""
-        job = self._job
-        featurizer: Featurizer = self._shared.acquire(
-            lambda: load_featurizer(job.root, job.featurizer, job.device), tag=job.featurizer
+    def _computing(self) -> _Computing:
+        """Made once a process, at its first incomplete shard: a finished job loads nothing."""
+        shared: _Computing = self._shared.acquire(
+            lambda: _Computing.of(self._job), tag=self._job.featurizer
         )
-        return featurizer
+        return shared
 
     def teardown(self) -> None:
-        self._pool.shutdown()
         self._teller.close()
 
     def process(self, encoded: bytes) -> Iterator[ShardDone]:
@@ -98,7 +108,8 @@ class _EmbedShard(beam.DoFn):  # type: ignore[misc]
             record = shards.read_record(self._job.root, plan.name)
             self._teller.tell(done=record.rows, rejected=record.reject_count)
         else:
-            record = embed_shard(plan, self._job, self._featurizer(), self._pool, self._count)
+            shared = self._computing()
+            record = embed_shard(plan, self._job, shared.featurizer, shared.pool, self._count)
         # Null windows, and those of a raster that was rejected as one, were planned for too.
         self._teller.tell(done=plan.rows - record.rows - record.reject_count)
         marker = storage.sha256(record.to_json())

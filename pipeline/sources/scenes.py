@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, repeat
 
 from featurizer.bands import RasterOptions
 from featurizer.errors import PixelError, StorageError
@@ -35,15 +35,25 @@ def tiled(items: Iterable[Item], options: SourceOptions) -> Iterator[Item]:
     rest = iter(items)
     with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
         while chunk := list(islice(rest, _CHUNK)):
-            yield from pool.map(lambda item: _classified(item, options), chunk)
+            # What need not be opened does not pass through the pool, which costs more than listing.
+            candidates = [item for item in chunk if _may_be_raster(item, options)]
+            found = pool.map(_classified, candidates, repeat(options))
+            opened = dict(zip(candidates, found, strict=True))
+            yield from (opened.get(item, item) for item in chunk) if opened else chunk
+
+
+def _may_be_raster(item: Item, options: SourceOptions) -> bool:
+    return (
+        suffix(item.uri) in RASTER_SUFFIXES
+        or options.raster != RasterOptions()  # bands or scale, which only a raster reader knows
+        or options.tile == "always"
+        or (options.tile == "auto" and item.size >= LARGE_BYTES)
+    )
 
 
 def _classified(item: Item, options: SourceOptions) -> Item:
     raster = suffix(item.uri) in RASTER_SUFFIXES
-    chosen = options.raster != RasterOptions()  # bands or scale, which only a raster reader knows
-    large = options.tile == "always" or (options.tile == "auto" and item.size >= LARGE_BYTES)
-    if not (raster or chosen or large):
-        return item
+    chosen = options.raster != RasterOptions()
     try:
         info = inspect(item.uri, options.raster)
     except PixelError:
