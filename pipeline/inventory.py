@@ -58,11 +58,13 @@ def inventory_of(done: Iterable[ShardDone], job: EmbedJob) -> Inventory:
 
 
 def _check_share(rows: int, rejects: Counter[str], job: EmbedJob) -> None:
-    rejected = rejects.total()
+    # Null imagery is left out by the user's own --max-null: it is no sign of a failing job.
+    rejected = rejects.total() - rejects["null"]
     share = rejected / max(1, rows + rejected)
     if share <= job.max_reject_share:
         return
-    reasons = ", ".join(f"{count} {reason}" for reason, count in rejects.most_common())
+    counted = [(reason, count) for reason, count in rejects.most_common() if reason != "null"]
+    reasons = ", ".join(f"{count} {reason}" for reason, count in counted)
     raise RejectShareError(
         f"{job.source.uri}: {rejected} of {rows + rejected} inputs were rejected ({reasons}): "
         f"{share:.1%} is more than --max-reject-share {job.max_reject_share:.1%}; see "

@@ -112,7 +112,7 @@ class read_batches(Iterator[Batch]):
             if whole.width * whole.height > DEFAULT_LIMITS.max_pixels:
                 size = f"{whole.width} x {whole.height} pixels"
                 raise PixelError("too-large", f"{size} in one picture: cut it with --tile auto")
-            windows = [whole]
+            grid = windows = [whole]
         else:
             tiling = job.source.tiling
             grid = tile_windows(
@@ -134,6 +134,9 @@ class read_batches(Iterator[Batch]):
                 valid_fraction=tile.valid_fraction,
             )
             yield row, tile.pixels
+        if item.kind == "windows" and len(windows) == len(grid) and not self.found.kept[item.uri]:
+            least = f"{job.source.tiling.max_null:.0%}"
+            raise PixelError("null", f"all {len(grid)} windows are more than {least} null")
 
 
 def _bounds_within(bounds: Bounds | None, window: Window, info: SceneInfo) -> Bounds | None:

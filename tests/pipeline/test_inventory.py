@@ -49,6 +49,11 @@ def test_the_share_of_rejects_is_a_limit(rejected, share, fails):
         assert part in str(caught.value)
 
 
+def test_null_imagery_is_no_failure():
+    made = inventory_of([done(0, 1, null=50)], replace(JOB, max_reject_share=0.0))
+    assert made.rejects == {"null": 50}
+
+
 @pytest.mark.parametrize("shards", [[], [done(0, 0)], [done(0, 0, corrupt=3)]])
 def test_nothing_embedded_says_what_became_of_the_inputs(shards):
     with pytest.raises(SourceError, match=r"nothing to embed.*rejected.*--max-null"):

@@ -141,6 +141,14 @@ def test_windows_with_more_null_than_allowed_are_dropped_and_counted(tmp_path):
     assert kept == {0.0: 2, 0.5: 2, 0.97: 4, 1.0: 4}
 
 
+def test_a_raster_that_is_null_all_over_is_named_once(tmp_path):
+    uri = save_raster(tmp_path / "scene.tif", np.zeros((3, 64, 64), np.uint8), nodata=0)
+    batches, found = batches_of(a_job(uri, "/none", tiling=TilingOptions(32, 32)))
+    rejects = [reject for batch in batches for reject in batch.rejects]
+    assert [(r.uri, r.stage, r.reason) for r in rejects] == [(uri, "tile", "null")]
+    assert found.dropped_null == 4
+
+
 def test_slices_of_a_raster_give_what_the_whole_gives(tmp_path):
     uri = save_raster(tmp_path / "scene.tif", colours(100, 130), tiled=True, blockxsize=64)
     whole = a_job(uri, "/none", tiling=TILING)

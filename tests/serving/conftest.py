@@ -7,9 +7,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from serving.settings import Settings
 
 from serving.app import create_app
+from serving.settings import Settings
 from tests.serving.gallery import Gallery, build_gallery
 from tests.serving.server import running, wait_until_ready
 
