@@ -47,6 +47,7 @@ EXTRAS = {
         "pytest>=8",
         "pytest-timeout>=2.3",  # a hung test ends and says where
         "ruff>=0.9",  # style
+        "types-tqdm>=4.66",  # stubs for mypy
     ],
 }
 
