@@ -38,11 +38,12 @@ def main(argv: list[str] | None = None) -> int:
 def _embed(command: Command) -> list[dict[str, Any]]:
     from pipeline import jobs
     from pipeline.embedding import dry_run, job_of
+    from pipeline.runner import beam_options
 
     command.args.source = storage.normalise(command.args.source)
     if command.args.dry_run:
         return [dry_run(command)]
-    jobs.beam_options(command.runner)  # a misspelt flag fails before anything is written
+    beam_options(command.runner)  # a misspelt flag fails before anything is written
     return [jobs.run_embed(job_of(command), command.runner).to_json()]
 
 

@@ -25,7 +25,7 @@ def job_of(command: Command) -> EmbedJob:
 
 
 def _job(command: Command, fingerprint: str) -> EmbedJob:
-    from pipeline.jobs import cores
+    from pipeline.runner import cores
 
     args = command.args
     return EmbedJob(

@@ -21,7 +21,12 @@ ALLOWED = {
 
 # A library -> where it may be imported: files, or folders with a trailing slash.
 DOORS = {
-    "apache_beam": ("pipeline/transforms.py", "pipeline/jobs.py", "pipeline/sources/"),
+    "apache_beam": (
+        "pipeline/transforms.py",
+        "pipeline/jobs.py",
+        "pipeline/runner.py",
+        "pipeline/sources/",
+    ),
     "nvidia": ("featurizer/decode.py",),
     "torch": (
         "featurizer/backbones.py",

@@ -38,8 +38,9 @@ from featurizer.embed import (
     use_one_torch_thread,
 )
 from pipeline.embedding import job_of
-from pipeline.jobs import cores, run_embed
+from pipeline.jobs import run_embed
 from pipeline.options import parse
+from pipeline.runner import cores
 
 ROUTES = ("forward", "pipeline", "plain", "memory")
 

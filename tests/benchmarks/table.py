@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.jobs import cores
+from pipeline.runner import cores
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

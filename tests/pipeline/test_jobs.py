@@ -16,7 +16,7 @@ from featurizer.errors import (
     UsageError,
     WorldsiftError,
 )
-from pipeline import jobs
+from pipeline import runner
 from pipeline.config import RunnerOptions
 from pipeline.embedding import _job
 from pipeline.options import parse
@@ -231,40 +231,40 @@ def test_a_featurizer_that_was_altered(archive: tuple[Path, Path]) -> None:
 class TestErrorsOfWorkers:
     @pytest.mark.parametrize("kind", [RejectShareError, StorageError, ContractError])
     def test_their_class_and_text_survive(self, kind: type[WorldsiftError]) -> None:
-        plain = jobs._plain(kind("a/b: wrong [while running 'EmbedShard']"))
+        plain = runner._plain(kind("a/b: wrong [while running 'EmbedShard']"))
         assert (type(plain), str(plain)) == (kind, "a/b: wrong")
         text = (
             "Traceback (most recent call last):\n  File x\nfeaturizer.errors."
             f"{kind.__name__}: a: b [while running 'WriteInventory/WriteInventory']\n\n"
         )
-        found = jobs._reported(text)
+        found = runner._reported(text)
         assert found is not None
         assert (type(found), str(found)) == (kind, "a: b")
 
     def test_a_bug_is_not_taken_for_one(self) -> None:
-        assert jobs._reported("Traceback\nValueError: featurizer.errors are fine") is None
-        assert jobs._reported("") is None
+        assert runner._reported("Traceback\nValueError: featurizer.errors are fine") is None
+        assert runner._reported("") is None
 
 
 class TestBeamOptions:
     def test_the_local_runner_is_named(self) -> None:
-        options = jobs.beam_options(RunnerOptions()).get_all_options()
+        options = runner.beam_options(RunnerOptions()).get_all_options()
         assert options["runner"] == "FnApiRunner"
 
     def test_workers_are_processes(self) -> None:
-        options = jobs.beam_options(RunnerOptions(workers=3)).get_all_options()
+        options = runner.beam_options(RunnerOptions(workers=3)).get_all_options()
         assert options["direct_num_workers"] == 3
         assert options["direct_running_mode"] == "multi_processing"
 
     def test_flags_are_passed_on(self) -> None:
         flags = ("--runner=FlinkRunner", "--flink_master=host:8081")
-        options = jobs.beam_options(RunnerOptions(beam_flags=flags)).get_all_options()
+        options = runner.beam_options(RunnerOptions(beam_flags=flags)).get_all_options()
         assert (options["runner"], options["flink_master"]) == ("FlinkRunner", "host:8081")
 
     @pytest.mark.parametrize("flag", ["--runer=x", "--flink_mastr=h", "extra", "--run=FnApiRunner"])
     def test_unknown_ones_are_refused(self, flag: str) -> None:
         with pytest.raises(UsageError, match="Beam knows no option"):
-            jobs.beam_options(RunnerOptions(beam_flags=("--runner=FnApiRunner", flag)))
+            runner.beam_options(RunnerOptions(beam_flags=("--runner=FnApiRunner", flag)))
 
 
 def test_vectors_are_those_of_the_featurizer(original: tuple[Path, Path]) -> None:
