@@ -190,6 +190,7 @@ class TestChosenBands:
         self, tmp_path: Path, values: np.ndarray, window: Window | None
     ) -> None:
         engine: Any = SimpleNamespace(
+            is_raster=lambda _: True,
             stretch_of=lambda _: self.STRETCH,
             tiling_of=lambda _: {"bands": [5, 3, 1], "scale": "auto", "tile_px": 32},
         )
