@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import NoReturn
 
 
 def _keep_stdout_for_results() -> None:
@@ -16,8 +17,19 @@ def _keep_stdout_for_results() -> None:
     sys.stdout = os.fdopen(results, "w", encoding="utf-8")
 
 
+def _end(status: int) -> NoReturn:
+    """Ends the process with this status, whatever native threads of libraries are still there.
+
+    At an ordinary exit their destructors now and then abort it ("terminate called without an
+    active exception"), after all is done and written: the status would then be a lie.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
     _keep_stdout_for_results()
     from pipeline.cli import main
 
-    sys.exit(main())
+    _end(main())
