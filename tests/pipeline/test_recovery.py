@@ -142,15 +142,18 @@ def test_interrupted_it_says_how_to_go_on(
     pictures: Path, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
-    process = subprocess.Popen(
-        command("index", pictures, root, *OPTIONS),
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell that starts tests in the background has them, and their children, ignore it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    # A shell that starts the tests in the background has them, and so their children, ignore it.
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            command("index", pictures, root, *OPTIONS),
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, usual)
     wait_for(process, root, "shards/*/*.npy")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=ENDS_WITHIN_S)
