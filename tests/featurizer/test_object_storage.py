@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
-import json
-import os
-import socket
-import urllib.request
 import uuid
 from collections.abc import Iterator
 
@@ -15,6 +10,7 @@ import pytest
 
 from featurizer import manifest, shards, storage
 from featurizer.errors import ContractError, GenerationError
+from tests.emulator import emulated_bucket
 from tests.featurizer.test_manifest import a_generation
 from tests.featurizer.test_shards import NAME, content, record
 from tests.featurizer.test_storage import StorageContract
@@ -24,35 +20,8 @@ BUCKET = "archive"
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    """A bucket on a real server; the settings are those that gcsfs needs for an emulator."""
-    server_module = pytest.importorskip(
-        "gcp_storage_emulator.server", reason="gcp-storage-emulator is not installed"
-    )
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    server = server_module.create_server("localhost", port, in_memory=True)
-    patch = pytest.MonkeyPatch()
-    patch.setenv("STORAGE_EMULATOR_HOST", f"http://localhost:{port}")
-    patch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-    # Its server answers one request at a time; with the default of 5 waiting, others are dropped
-    # and come again after seconds.
-    patch.setattr(http.server.HTTPServer, "request_queue_size", 128)
-    # gcsfs asks for an object and a folder at once, and hangs up on the slower answer.
-    patch.setattr(http.server.HTTPServer, "handle_error", lambda *_: None)
-    storage._filesystem.cache_clear()
-    server.start()
-    body = json.dumps({"name": BUCKET}).encode()
-    request = urllib.request.Request(
-        f"{os.environ['STORAGE_EMULATOR_HOST']}/storage/v1/b?project=p",
-        body,
-        {"Content-Type": "application/json"},
-    )
-    urllib.request.urlopen(request, timeout=20).close()
-    yield f"gs://{BUCKET}"
-    server.stop()
-    patch.undo()
-    storage._filesystem.cache_clear()
+    with emulated_bucket(BUCKET) as url:
+        yield url
 
 
 @pytest.fixture

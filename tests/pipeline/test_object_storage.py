@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +13,7 @@ import pytest
 
 from featurizer import manifest, storage
 from serving.engine.search import SearchEngine
+from tests.emulator import emulated_bucket
 from tests.pipeline.runs import OPTIONS, REPOSITORY, call, run, tree, write_pictures
 
 # aiohttp's advice to gcsfs about uploads of more than a megabyte
@@ -24,29 +22,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWar
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    """A bucket on a real server; the settings are those that gcsfs needs for an emulator."""
-    server_module = pytest.importorskip(
-        "gcp_storage_emulator.server", reason="gcp-storage-emulator is not installed"
-    )
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    server = server_module.create_server("localhost", port, in_memory=True)
-    patch = pytest.MonkeyPatch()
-    patch.setenv("STORAGE_EMULATOR_HOST", f"http://localhost:{port}")
-    patch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-    storage._filesystem.cache_clear()
-    server.start()
-    request = urllib.request.Request(
-        f"{os.environ['STORAGE_EMULATOR_HOST']}/storage/v1/b?project=p",
-        json.dumps({"name": "imagery"}).encode(),
-        {"Content-Type": "application/json"},
-    )
-    urllib.request.urlopen(request, timeout=20).close()
-    yield "gs://imagery"
-    server.stop()
-    patch.undo()
-    storage._filesystem.cache_clear()
+    with emulated_bucket("imagery") as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
