@@ -1,0 +1,1 @@
+"""Result sets as files, streamed: CSV, GeoJSON, GeoParquet, Parquet with vectors, ImageFolder."""

@@ -1,0 +1,1 @@
+"""What goes over the wire: requests, answers and problems, as pydantic models with examples."""

@@ -1,0 +1,1 @@
+"""From examples to ranked rows: what a search means.  Knows the engine, but no HTTP."""
