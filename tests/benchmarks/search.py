@@ -23,26 +23,18 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from featurizer import manifest, storage
-from featurizer.manifest import Inventory, InventoryShard
-from featurizer.schema import Row
-from featurizer.stored import FOLDER, SPEC_FILE
-from pipeline.config import RunnerOptions
 from pipeline.embedding import job_of
-from pipeline.index.generation import publish
 from pipeline.index.parameters import IndexOptions
-from pipeline.jobs import run_embed, run_encode, run_train
+from pipeline.jobs import run_embed
 from pipeline.options import parse
 from serving.engine.ranking import nearest
 from serving.engine.search import SearchEngine
 from serving.evaluation import K, query_rows, recall, without
 from tests.benchmarks.imagery import find
 from tests.benchmarks.table import machine, table, verdict
-from tests.serving.archive import spec, write_shard
+from tests.benchmarks.vectors import build_index, write_synthetic
 
 LEAST_RECALL, MOST_MS = 0.95, 2.0  # what the project asks of itself, at EuroSAT's 27,000 rows
-SHARD_ROWS = 50_000
-_DIM, _INNER_DIM = 128, 48
 _WARM_UP = 50
 
 
@@ -50,44 +42,6 @@ def embed_eurosat(root: str, folder: Path) -> None:
     argv = ["embed", str(folder), root, "--device", "cpu", "--tile", "never", "--no-progress"]
     command = parse(argv)
     print(json.dumps(run_embed(job_of(command), command.runner).to_json()), file=sys.stderr)
-
-
-def write_synthetic(root: str, rows: int, seed: int = 0) -> None:
-    """Shards and inventory of unit vectors around 2,000 centres in 48 of 128 dimensions."""
-    rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(2000, _INNER_DIM)).astype(np.float32)
-    turn = np.linalg.qr(rng.normal(size=(_DIM, _DIM)))[0][:_INNER_DIM].astype(np.float32)
-    members = []
-    for number, start in enumerate(range(0, rows, SHARD_ROWS)):
-        count = min(SHARD_ROWS, rows - start)
-        near = centres[rng.integers(0, len(centres), count)]
-        near = near + 0.6 * rng.normal(size=near.shape).astype(np.float32)
-        vectors = near @ turn + 0.02 * rng.normal(size=(count, _DIM)).astype(np.float32)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        described = [_row(start + row) for row in range(count)]
-        record = write_shard(root, f"s{number:05d}", vectors.astype(np.float16), described, {})
-        members.append(InventoryShard(record.name, count, storage.sha256(record.to_json())))
-    featurizer = spec(_DIM)
-    text = json.dumps(featurizer.to_json()).encode()
-    storage.write_bytes(storage.join(root, FOLDER, featurizer.fingerprint, SPEC_FILE), text)
-    made = Inventory("synthetic", featurizer.fingerprint, tuple(members), {}, 0, rows)
-    manifest.write_inventory(root, made)
-
-
-def _row(number: int) -> Row:
-    return Row(uri=f"/synthetic/{number}.jpg", etag=f"{number}")
-
-
-def build_index(root: str, options: IndexOptions) -> None:
-    """Trains, encodes and publishes, with what the commands choose unless told otherwise."""
-    begin = time.perf_counter()
-    quantizer = run_train(root, options, progress=False)
-    trained = time.perf_counter() - begin
-    name = run_encode(root, quantizer.name, RunnerOptions(progress=False))
-    publish(root, name, None)
-    print(
-        f"train {trained:.1f} s, encode and publish {time.perf_counter() - begin - trained:.1f} s"
-    )
 
 
 def milliseconds(
