@@ -11,12 +11,17 @@ PY     := .venv/bin/python
 DATA   ?=
 PORT   ?= 8000
 
-.PHONY: help env browser demo test test-all lint bench clean
+WEB    := $(PYTHON) infra/web.py
+# Without a network there are no npm packages (status 3): the HTTP API works all the same, and tests
+# of the pages are skipped.  Sources that do not build are an error everywhere.
+OR_DO_WITHOUT := || [ $$? -eq 3 ]
+
+.PHONY: help env web pages browser demo test test-all lint bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
-env: $(ENV)/.complete ## the Python environment (about 90 s, 9 GB, the first time)
+env: $(ENV)/.complete pages ## the Python environment (about 90 s, 9 GB, the first time) and the pages
 	@ln -sfn $(ENV) .venv
 
 # .complete is made last, so that an interrupted installation is never taken for whole.
@@ -27,6 +32,12 @@ $(ENV)/.complete:
 	@echo "installing the environment (about 90 s, 9 GB) ..." >&2
 	$(ENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
+
+web: ## the pages, out of serving/web, where their sources have changed
+	$(WEB) build --cache $(CACHE)
+
+pages:
+	@$(WEB) build --cache $(CACHE) $(OR_DO_WITHOUT)
 
 browser: ## Debian's Chromium, for the browser tests
 	@command -v chromium >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null) \
@@ -41,14 +52,18 @@ lint: env ## style and types
 	$(PY) -m mypy
 
 test: env browser lint ## all tests but the slow ones
+	$(WEB) test --cache $(CACHE) $(OR_DO_WITHOUT)
 	$(PY) -m pytest -m "not slow"
 
 test-all: env browser lint ## the slow ones too
+	$(WEB) test --cache $(CACHE) $(OR_DO_WITHOUT)
 	$(PY) -m pytest
 
 bench: env ## the benchmark tables
 	$(PY) -m tests.benchmarks.embed
 	$(PY) -m tests.benchmarks.search
+	$(PY) -m tests.benchmarks.serve
 
 clean: ## what demo and tests left in this checkout
 	rm -rf var .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf serving/web/dist serving/web/dist.part serving/web/dist.old serving/web/node_modules

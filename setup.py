@@ -32,10 +32,17 @@ EXTRAS = {
         "faiss-gpu>=1.15,<2",  # OnDiskInvertedLists merged from bare lists
         "fastapi>=0.115",  # lifespan and response models as used here
         "gcsfs>=2024.6",  # gs:// for fsspec
+        "limits>=4.1,<6",  # the first with a sliding window counter
+        "orjson>=3.10,<4",  # JSON of thousands of hits, numpy arrays in it
+        "prometheus-client>=0.21,<1",  # /metrics, of several processes too
         "pydantic-settings>=2.4",  # settings from the environment
         "python-multipart>=0.0.18",  # uploads; earlier ones have a denial of service
+        "scikit-learn>=1.5,<2",  # PCA, before UMAP and in its stead
+        "structlog>=24.4",  # log lines that carry the request's id
+        "umap-learn>=0.5.12,<0.6",  # the embedding map; as tested with scikit-learn 1.9
         "uvicorn[standard]>=0.30",  # with uvloop and httptools: the plain loop adds 44 ms
     ],
+    "client": ["httpx>=0.27,<1", "pydantic>=2.7,<3"],  # what serving.client needs beside the core
     "s3": ["s3fs>=2024.6"],  # s3:// for fsspec
     "test": [
         "gcp-storage-emulator>=2024",  # a Cloud Storage server that pip can install
@@ -47,6 +54,7 @@ EXTRAS = {
         "pytest>=8",
         "pytest-timeout>=2.3",  # a hung test ends and says where
         "ruff>=0.9",  # style
+        "schemathesis>=4,<5",  # requests out of the OpenAPI document
         "types-tqdm>=4.66",  # stubs for mypy
     ],
 }
@@ -63,7 +71,8 @@ setup(
     packages=find_packages(include=["featurizer*", "pipeline*", "serving*"]),
     package_data={
         "featurizer": ["weights/*"],
-        "serving": ["web/*", "web/**/*"],
+        # The pages as built by `make web`; their sources and npm packages stay out.
+        "serving": ["web/dist/*", "web/dist/**/*"],
     },
     install_requires=CORE,
     extras_require={**EXTRAS, "all": sorted({need for some in EXTRAS.values() for need in some})},

@@ -154,10 +154,13 @@ class Featurizer:
 
         So a batch of large pictures never stands in memory at full size.
         """
-        ready = [self.preprocess(chunk) for chunk in chunks if chunk]
+        return self.forward_together([self.preprocess(chunk) for chunk in chunks if chunk])
+
+    def forward_together(self, ready: Sequence[Tensor]) -> NDArray[np.float32]:
+        """One forward pass over all that several calls of ``preprocess`` gave, in that order."""
         if not ready:
             return np.empty((0, self.spec.dim), np.float32)
-        return self.forward(torch.cat(ready))
+        return self.forward(torch.cat(list(ready)))
 
     def _resized_on_gpu(self, images: Sequence[Rgb]) -> Tensor:
         from featurizer.decode import DaliResize

@@ -1,8 +1,8 @@
 """From nothing, or from a folder or bucket, to a search page: runs the verbs one after another.
 
-Without --data, imagery is generated first: fifteen kinds of landscape as an ImageFolder, and one
-georeferenced mosaic with null areas.  Everything is kept under --root; what is finished is not
-done again, so a second call only starts the page.
+Without --data, imagery is generated first: fifteen kinds of landscape as an ImageFolder, most of it
+georeferenced and seen on six dates from 2019 to 2023, and one mosaic with null areas.  Everything
+is kept under --root; what is finished is not done again, so a second call only starts the page.
 """
 
 from __future__ import annotations
@@ -16,6 +16,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+# What the generated imagery was made for: one line for each part of the page.
+_TO_TRY = """things to try:
+  click a snowy street grid, then give it a green one as a counter-example
+  dates: keep July only, or one year; each place is seen in all seasons, 2019 to 2023
+  map: draw a box round Europe, or one across 180 degrees (the atolls of Fiji lie on both sides)
+  a result's details: the same place on other dates, and its neighbours
+  select some results and export them, as GeoJSON or as a labelled folder of pictures
+  /map shows the whole archive at once, like beside like
+"""
+
 
 def main() -> int:
     args = _parser().parse_args()
@@ -24,9 +34,13 @@ def main() -> int:
         root = _prepare(args)
     except subprocess.CalledProcessError as error:
         return int(error.returncode)  # the verb has said in one line what is wrong
-    _say(f"ready after {time.perf_counter() - begin:.0f} s; stop the page with Ctrl-C")
+    _say(f"ready after {time.perf_counter() - begin:.0f} s")
     if args.no_serve:
         return 0
+    if args.data is None:
+        _say(_TO_TRY.rstrip())
+    where = f"at http://{args.host}:{args.port}/" if args.port else "at the address below"
+    _say(f"the page opens {where}; stop it with Ctrl-C")
     command = [sys.executable, "-m", "serving", "run", str(root), "--port", str(args.port)]
     try:
         return subprocess.run([*command, "--host", args.host], check=False).returncode

@@ -25,13 +25,23 @@ from featurizer.errors import (
     WorldsiftError,
 )
 from serving.failures import (
+    BusyError,
+    ForbiddenError,
     ImageRefusedError,
+    MisdirectedError,
     NotReadyError,
+    OverdueError,
+    RateLimitedError,
+    ReloadRefusedError,
+    SlowBodyError,
     SourceGoneError,
+    StaleCursorError,
     TooLargeError,
+    UnauthorizedError,
     UnsupportedBodyError,
 )
-from serving.models import Problem
+from serving.models.answers import Problem
+from serving.operations.request_id import request_id
 
 logger = logging.getLogger(__name__)
 PROBLEM_JSON = "application/problem+json"
@@ -53,6 +63,8 @@ TABLE: dict[type[Exception], Rule] = {
     ImageRefusedError: Rule(422, "bad-image", "An image could not be read"),
     TooLargeError: Rule(413, "too-large", "Too large"),
     UnsupportedBodyError: Rule(415, "unsupported-body", "Unsupported kind of body"),
+    StaleCursorError: Rule(409, "stale-cursor", "The cursor is of another generation"),
+    SlowBodyError: Rule(408, "slow-body", "The body stopped arriving"),
     QueryError: Rule(422, "bad-query", "A query that cannot be answered as asked"),
     EmbeddingError: Rule(
         422,
@@ -60,7 +72,14 @@ TABLE: dict[type[Exception], Rule] = {
         "The picture gave no usable vector",
         "The model made no usable vector of this picture: try another one.",
     ),
+    UnauthorizedError: Rule(401, "unauthorized", "An API key is needed"),
+    ForbiddenError: Rule(403, "forbidden", "Not allowed"),
+    ReloadRefusedError: Rule(409, "reload-refused", "The published generation was refused"),
+    MisdirectedError: Rule(421, "misdirected", "Not a name of this server"),
+    RateLimitedError: Rule(429, "rate-limited", "Too many requests"),
     NotReadyError: Rule(503, "not-ready", "The archive is not loaded"),
+    BusyError: Rule(503, "busy", "Too many requests are waiting"),
+    OverdueError: Rule(504, "overdue", "The answer took too long"),
     SourceGoneError: Rule(410, "source-gone", "The tile's source is gone"),
     StorageError: Rule(
         502,
@@ -94,12 +113,16 @@ def rule_of(error: Exception) -> Rule:
 def problem_response(
     rule: Rule, detail: str, instance: str | None = None, **extra: Any
 ) -> Response:
+    """The answer; it names the request as the log does."""
+    known = request_id.get()
+    if known is not None:
+        extra["request_id"] = known
     problem = Problem(
         type=f"urn:worldsift:problem:{rule.slug}",
         title=rule.title,
         status=rule.status,
-        detail=detail,
-        instance=instance,
+        detail=_printable(detail),
+        instance=None if instance is None else _printable(instance),
         **extra,
     )
     headers = {"Cache-Control": "no-store"}
@@ -108,6 +131,25 @@ def problem_response(
     return Response(
         problem.model_dump_json(exclude_none=True), rule.status, headers, media_type=PROBLEM_JSON
     )
+
+
+def _printable(text: str) -> str:
+    """``text`` as UTF-8 can carry it: what clients send may hold half a surrogate pair."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def response_to(error: Exception, path: str) -> Response:
+    """The problem that an exception is answered with; ``path`` of the request."""
+    rule = rule_of(error)
+    extra: dict[str, Any] = {}
+    if isinstance(error, ImageRefusedError):
+        extra = {"file": _printable(error.file), "reason": error.reason}
+    response = problem_response(rule, rule.detail or str(error), path, **extra)
+    if isinstance(error, BusyError | RateLimitedError):
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, UnauthorizedError):
+        response.headers["WWW-Authenticate"] = 'Bearer realm="worldsift"'
+    return response
 
 
 def install(app: FastAPI) -> None:
@@ -119,21 +161,20 @@ def install(app: FastAPI) -> None:
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    rule = rule_of(error)
-    if rule.detail is not None:
-        # The server logs the traceback of what is nobody's intention by itself.
+    if isinstance(error, WorldsiftError) and rule_of(error).detail is not None:
+        # What is nobody's intention is logged with its traceback where it arrives at last.
         logger.error("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
-    extra: dict[str, Any] = {}
-    if isinstance(error, ImageRefusedError):
-        extra = {"file": error.file, "reason": error.reason}
-    return problem_response(rule, rule.detail or str(error), request.url.path, **extra)
+    return response_to(error, request.url.path)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise TypeError(f"not a validation error: {error!r}")
     errors = [
-        {"field": ".".join(map(str, item["loc"])) or "body", "message": item["msg"]}
+        {
+            "field": _printable(".".join(map(str, item["loc"])) or "body"),
+            "message": _printable(item["msg"]),
+        }
         for item in error.errors()
     ]
     detail = "; ".join(f"{item['field']}: {item['message']}" for item in errors[:5])
@@ -148,6 +189,21 @@ async def _http(request: Request, error: Exception) -> Response:
     response = problem_response(rule, str(error.detail), request.url.path)
     response.headers.update(error.headers or {})
     return response
+
+
+def common() -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's ``responses`` that any route below /v1 may give, whatever it does."""
+    return documented(
+        UnauthorizedError,
+        ForbiddenError,
+        SlowBodyError,
+        TooLargeError,
+        MisdirectedError,
+        RateLimitedError,
+        NotReadyError,
+        BusyError,
+        OverdueError,
+    )
 
 
 def documented(*kinds: type[Exception]) -> dict[int | str, dict[str, Any]]:
@@ -180,6 +236,7 @@ def documented(*kinds: type[Exception]) -> dict[int | str, dict[str, Any]]:
 
 
 _DETAIL_EXAMPLES = {
+    "stale-cursor": "the cursor is of generation 000002-1f0c, but 000003-5f0c is published now",
     "unknown-tile": "scene.tif#0,0,256,256: no tile of that id is in this archive",
     "bad-image": "holiday.txt: not an image that is known here: give JPEG, PNG, TIFF, WebP or GIF",
     "too-large": "the body is more than 33554432 bytes: send fewer or smaller images",
@@ -187,5 +244,13 @@ _DETAIL_EXAMPLES = {
     "bad-query": "a vector of 3 numbers, but the archive's have 128",
     "bad-request": "k: Input should be greater than or equal to 1",
     "not-ready": "the archive is being loaded: ask again in a moment",
+    "slow-body": "nothing of the body came for 30 s: send it without pauses",
+    "unauthorized": "this server asks for an API key: send it as Authorization: Bearer KEY",
+    "forbidden": "this needs a key of scope admin",
+    "reload-refused": "generation 000004-5f0c9a11d2e4: rows.parquet is not what it says",
+    "misdirected": "the host imagery.example is not this server's: ask localhost",
+    "rate-limited": "more than 600 per 1 minute from this key or address: come back in 12 s",
+    "busy": "more requests are waiting than this server takes: come back in 2 s",
+    "overdue": "no answer within 60 s: ask for fewer results, or without `exact`",
     "source-gone": "gs://imagery/scene.tif: could not read it: no such file or object",
 }

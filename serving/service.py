@@ -1,241 +1,182 @@
-"""What the HTTP routes ask for: queries made of uploads, tiles or vectors, and their answers.
+"""One generation and its featurizer as the HTTP routes ask for them.
 
 Everything here blocks and belongs in a worker thread; nothing here knows HTTP.
 """
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from featurizer import storage
-from featurizer.errors import ContractError, PixelError, QueryError
-from featurizer.manifest import evaluation_path
-from serving.failures import ImageRefusedError
-from serving.models import (
-    ArchiveOut,
-    FeaturizerOut,
-    Hit,
-    IndexOut,
-    LimitsOut,
-    QueryOut,
-    ResultOut,
-    SearchOptions,
-    SearchResponse,
-    TileOut,
-    tile_fields,
+from serving.asking import AnyAsk, Asked, asked_of, check_limits, question_of
+from serving.conversion import (
+    effort_of,
+    facets_dict,
+    filter_of,
+    shape_of,
+    tile_dict,
 )
-from serving.thumbnails import Pictures
+from serving.embedding import Upload, checked, prepared
+from serving.statistics import read_evaluation
+from serving.thumbnails import Pictures, raster_options
 
 if TYPE_CHECKING:
+    from featurizer.bands import RasterOptions
     from featurizer.embed import Featurizer
     from serving.engine.search import SearchEngine, Tile
+    from serving.engine.selection import Selection
+    from serving.models.requests import Ask, FacetsRequest, FilterIn
+    from serving.query.question import Effort, Question, Shape, Vector
     from serving.settings import Settings
 
-Vector = NDArray[np.float32]  # (d,)
+Json = dict[str, Any]
+_SHARDS_LOOKED_AT = 16  # for how rasters were read: each costs a request where storage is remote
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """A file as a client sent it."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """A search understood: what the query layer needs besides the page."""
 
-    name: str
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """One question; ``row`` is set when a tile of the archive asks for its neighbours."""
-
-    kind: Literal["image", "tile", "vector"]
-    vector: Vector
-    name: str | None = None
-    tile_id: str | None = None
-    row: int | None = None
+    question: Question
+    effort: Effort
+    within: Selection | None
+    shape: Shape
+    min_score: float | None
 
 
 class SearchService:
-    """A loaded archive and its featurizer.  Safe to share between threads."""
+    """A loaded generation and its featurizer.  Safe to share between threads."""
 
     def __init__(self, settings: Settings, engine: SearchEngine, featurizer: Featurizer) -> None:
-        self._settings, self.engine, self._featurizer = settings, engine, featurizer
+        self.settings, self.engine, self.featurizer = settings, engine, featurizer
         self.pictures = Pictures(engine)
-        self._evaluation = _read_evaluation(str(settings.root), engine.name)
+        self.loaded = datetime.now(UTC)
+        self.evaluation = read_evaluation(str(settings.root), engine.name)
 
     @classmethod
-    def open(cls, settings: Settings) -> SearchService:
-        """Loads the published generation and the featurizer that made it: seconds to minutes."""
+    def open(
+        cls,
+        settings: Settings,
+        featurizer: Featurizer | None = None,
+        generation: str | None = None,
+    ) -> SearchService:
+        """Loads ``generation``, or the published one, and the featurizer that made it.
+
+        Seconds to minutes.  A ``featurizer`` that is at hand is taken where it is the one.
+        """
         from featurizer.stored import load_featurizer
         from serving.engine.search import SearchEngine
 
-        engine = SearchEngine.open(str(settings.root), settings.cache_dir, progress=True)
-        spec = engine.generation.featurizer
-        return cls(settings, engine, load_featurizer(str(settings.root), spec.fingerprint))
+        root = str(settings.root)
+        engine = SearchEngine.open(root, settings.cache_dir, generation, progress=True)
+        fingerprint = engine.generation.featurizer.fingerprint
+        try:
+            if featurizer is None or featurizer.spec.fingerprint != fingerprint:
+                featurizer = load_featurizer(root, fingerprint)
+            return cls(settings, engine, featurizer)
+        except BaseException:
+            engine.close()
+            raise
 
     def close(self) -> None:
         self.pictures.close()
         self.engine.close()
 
-    def queries_of_images(self, uploads: Sequence[Upload]) -> list[Query]:
-        """One query an image; ImageRefusedError names the first that gives no vector."""
-        from featurizer.decode import DecodeLimits, decode
+    # ---- pictures to search by ------------------------------------------------------------------
 
-        limits = DecodeLimits(
-            max_pixels=self._settings.max_upload_pixels, max_bytes=self._settings.max_upload_bytes
-        )
-        pixels = []
-        for upload, decoded in zip(
-            uploads, decode([upload.data for upload in uploads], limits), strict=True
-        ):
-            if isinstance(decoded, PixelError):
-                raise ImageRefusedError(upload.name, decoded.reason, decoded.detail)
-            pixels.append(decoded.pixels)
-        vectors = self._featurizer.embed(pixels)  # (n, d)
-        for upload, vector in zip(uploads, vectors, strict=True):
-            if not np.isfinite(vector).all():
-                raise ImageRefusedError(upload.name, "no-vector", "the model sees nothing in it")
-        return [
-            Query("image", vector, name=upload.name)
-            for upload, vector in zip(uploads, vectors, strict=True)
-        ]
+    @cached_property
+    def _raster_options(self) -> RasterOptions | None:
+        """How the archive's rasters were read; None where that is the default, or not one way.
 
-    def queries_of_tiles(self, tile_ids: Sequence[str]) -> list[Query]:
-        """One query a tile; UnknownTileError for an id that the generation does not have."""
-        rows = [self.engine.row_of(tile_id) for tile_id in tile_ids]
-        return [
-            Query("tile", vector, tile_id=tile_id, row=row)
-            for tile_id, row, vector in zip(tile_ids, rows, self.engine.vectors(rows), strict=True)
-        ]
-
-    def queries_of_vectors(self, vectors: Sequence[Sequence[float]]) -> list[Query]:
-        """One query a vector; QueryError for a wrong length and for NaN or infinity."""
-        spec = self.engine.generation.featurizer
-        queries = []
-        for position, values in enumerate(vectors):
-            if len(values) != spec.dim:
-                raise QueryError(
-                    f"vectors[{position}] has {len(values)} numbers, but this archive's have "
-                    f"{spec.dim}: embed with featurizer {spec.fingerprint}, or send the image"
-                )
-            with np.errstate(over="ignore"):
-                vector = np.asarray(values, np.float64).astype(np.float32)
-            if not np.isfinite(vector).all():
-                raise QueryError(
-                    f"vectors[{position}] is not finite: NaN and infinity mean nothing"
-                )
-            queries.append(Query("vector", vector, name=str(position)))
-        return queries
-
-    def search(
-        self, queries: Sequence[Query], options: SearchOptions, started: float
-    ) -> SearchResponse:
-        """The neighbours of each query; ``started`` (``time.perf_counter``) is when work began."""
-        if options.k > self._settings.max_k:
-            raise QueryError(
-                f"k is {options.k}, but this server gives at most {self._settings.max_k}"
-            )
-        stacked = np.stack([query.vector for query in queries]).astype(np.float32)
-        distances, rows = self.engine.search(stacked, options.k, options.nprobe, options.exact)
-        results = [
-            self._result(query, *self._neighbours(query, row_distances, row_ids, options.k))
-            for query, row_distances, row_ids in zip(queries, distances, rows, strict=True)
-        ]
-        return SearchResponse(
-            generation=self.engine.name,
-            metric=self.engine.generation.featurizer.metric,
-            took_ms=round((time.perf_counter() - started) * 1000, 2),
-            results=results,
-        )
-
-    def _neighbours(
-        self, query: Query, distances: Vector, rows: NDArray[np.int64], k: int
-    ) -> tuple[list[float], list[int]]:
-        """Distances and row ids without padding; a tile is its own first neighbour.
-
-        The index may miss it, and pictures equal to it may stand before it.
+        Of many shards some are asked, evenly spread: a command embeds all with the same options.
         """
-        kept = rows >= 0
-        found = list(zip(distances[kept].tolist(), rows[kept].tolist(), strict=True))
-        if query.row is not None:
-            own = next((pair for pair in found if pair[1] == query.row), (0.0, query.row))
-            found = [own, *(pair for pair in found if pair[1] != query.row)][:k]
-        return [distance for distance, _ in found], [row for _, row in found]
+        from featurizer.bands import RasterOptions
 
-    def _result(self, query: Query, distances: list[float], rows: list[int]) -> ResultOut:
-        metric = self.engine.generation.featurizer.metric
-        hits = [
-            Hit(
-                rank=rank,
-                distance=round(distance, 6),
-                score=round(1 - distance if metric == "cosine" else 1 / (1 + distance), 6),
-                **tile_fields(tile),
-            )
-            for rank, (distance, tile) in enumerate(
-                zip(distances, self.engine.tiles(rows), strict=True), start=1
-            )
-        ]
-        echo = QueryOut(kind=query.kind, name=query.name, tile_id=query.tile_id)
-        return ResultOut(query=echo, hits=hits)
+        firsts, start = [], 0
+        for shard in self.engine.generation.shards:
+            if shard.rows:
+                firsts.append(start)
+            start += shard.rows
+        step = max(1, len(firsts) // _SHARDS_LOOKED_AT)
+        found = {raster_options(self.engine.tiling_of(row)) for row in firsts[::step]}
+        return found.pop() if len(found) == 1 and found != {RasterOptions()} else None
+
+    def prepare(self, uploads: Sequence[Upload]) -> list[Any]:
+        """Each picture as the featurizer takes it; ImageRefusedError for the first that is bad."""
+        from featurizer.decode import DecodeLimits
+
+        settings = self.settings
+        limits = DecodeLimits(settings.max_upload_pixels, settings.max_upload_bytes)
+        options = self._raster_options if uploads else None
+        return [prepared(upload, self.featurizer, limits, options) for upload in uploads]
+
+    def vectors_of(self, uploads: Sequence[Upload], embedded: Sequence[Vector]) -> list[Vector]:
+        """What the model gave for each picture, checked and rounded as its text is."""
+        spec = self.featurizer.spec
+        return [checked(one, vector, spec) for one, vector in zip(uploads, embedded, strict=True)]
+
+    # ---- searches -------------------------------------------------------------------------------
+
+    def question(self, asked: Asked[AnyAsk], vectors: Sequence[Vector]) -> Question:
+        """The examples with their vectors; ``vectors``: of the uploads, from ``vectors_of``."""
+        return question_of(asked, vectors, self.engine)
+
+    def effort(self, ask: Ask) -> Effort:
+        return effort_of(ask, self.engine.generation.index.nprobe)
+
+    def select(self, asked: FilterIn | None) -> Selection | None:
+        """The rows that a filter leaves; None without one."""
+        return None if asked is None else self.engine.select(filter_of(asked))
+
+    def plan(self, ask: Ask) -> Plan:
+        """A whole search understood, pictures in base64 embedded here."""
+        asked = asked_of(ask)
+        check_limits([asked], self.settings)
+        vectors: list[Vector] = []
+        if asked.uploads:
+            embedded = self.featurizer.forward_together(self.prepare(asked.uploads))
+            vectors = self.vectors_of(asked.uploads, list(embedded))
+        return self.understood(asked, vectors)
+
+    def understood(self, asked: Asked[AnyAsk], vectors: Sequence[Vector]) -> Plan:
+        """A whole search understood; ``vectors``: of its uploads, from ``vectors_of``."""
+        ask = asked.ask
+        return Plan(
+            question=self.question(asked, vectors),
+            effort=self.effort(ask),
+            within=self.select(ask.filter),
+            shape=shape_of(ask.shape),
+            min_score=ask.min_score,
+        )
+
+    # ---- tiles and counts -----------------------------------------------------------------------
 
     def tile(self, tile_id: str) -> tuple[int, Tile]:
         """The row id and record of a tile; UnknownTileError for any other text."""
         row = self.engine.row_of(tile_id)
         return row, self.engine.tiles([row])[0]
 
-    def sample(self, size: int, seed: int) -> list[TileOut]:
+    def sample(self, size: int, seed: int) -> Json:
         """``size`` tiles (fewer in a smaller archive) drawn at random, the same for a seed."""
         rows = self.engine.sample(size, seed)
-        return [TileOut.of(tile) for tile in self.engine.tiles(rows)]
+        return {"tiles": [tile_dict(tile) for tile in self.engine.tiles(rows)]}
 
-    def archive(self) -> ArchiveOut:
-        generation, settings = self.engine.generation, self._settings
-        spec, index = generation.featurizer, generation.index
-        return ArchiveOut(
-            name=str(settings.root).rstrip("/").rsplit("/", 1)[-1],
-            generation=self.engine.name,
-            rows=generation.rows - len(generation.tombstones),
-            shards=len(generation.shards),
-            featurizer=FeaturizerOut(
-                backbone=spec.backbone,
-                layer=spec.layer,
-                dim=spec.dim,
-                metric=spec.metric,
-                input_px=spec.input_px,
-                fingerprint=spec.fingerprint,
-            ),
-            index=IndexOut(
-                factory=index.factory,
-                nlist=index.nlist,
-                nprobe=index.nprobe,
-                rerank_factor=index.rerank_factor,
-            ),
-            limits=LimitsOut(
-                max_upload_bytes=settings.max_upload_bytes,
-                max_upload_pixels=settings.max_upload_pixels,
-                max_images=settings.max_images,
-                max_k=settings.max_k,
-            ),
-            evaluation=self._evaluation,
-        )
+    def nearby(self, tile_id: str, limit: int) -> Json:
+        """The fields of ``NearbyOut``; UnknownTileError."""
+        row, tile = self.tile(tile_id)
+        same_place, adjacent = self.engine.nearby(row, limit)
+        tiles = [tile_dict(one) for one in self.engine.tiles([*same_place, *adjacent])]
+        middle = len(same_place)
+        return {
+            "tile": tile_dict(tile),
+            "same_place": tiles[:middle],
+            "adjacent": tiles[middle:],
+        }
 
-
-def _read_evaluation(root: str, generation: str) -> dict[str, Any] | None:
-    """What was measured of this generation; None where nobody has measured."""
-    place = evaluation_path(root, generation)
-    if not storage.exists(place):
-        return None
-    try:
-        record = json.loads(storage.read_bytes(place))
-    except ValueError as error:
-        raise ContractError(
-            f"{place}: not JSON ({error}); run `python -m serving evaluate {root}` again"
-        ) from error
-    if not isinstance(record, dict):
-        raise ContractError(f"{place}: not an evaluation; run `python -m serving evaluate {root}`")
-    return record
+    def facets(self, asked: FacetsRequest) -> Json:
+        """The fields of ``FacetsOut``."""
+        found = self.engine.facets(self.select(asked.filter), asked.max_labels)
+        return facets_dict(found, self.engine.name)

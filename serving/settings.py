@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from featurizer import storage
 from serving.engine.progress import cores
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/,*]+")
 
 
 def default_cache_dir(root: str) -> Path:
@@ -21,6 +24,11 @@ def default_cache_dir(root: str) -> Path:
 
 def _cache_dir(fields: dict[str, Any]) -> Path:
     return default_cache_dir(str(fields.get("root", "")))
+
+
+def origins_of(text: str) -> tuple[str, ...]:
+    """The origins of ``cors_origins``."""
+    return tuple(filter(None, (part.strip() for part in text.split(","))))
 
 
 class Settings(BaseSettings):
@@ -39,6 +47,9 @@ class Settings(BaseSettings):
 
     max_upload_bytes: int = Field(32 << 20, ge=1, description="largest image that may be uploaded")
     max_upload_pixels: int = Field(100_000_000, ge=1, description="most pixels of such an image")
+    max_json_bytes: int = Field(
+        64 << 20, ge=1024, description="largest body other than a form, images in base64 included"
+    )
     max_images: int = Field(16, ge=1, description="most uploaded images in one request")
     max_examples: int = Field(256, ge=1, description="most examples of one search")
     max_k: int = Field(10_000, ge=1, description="most hits on a page")
@@ -64,6 +75,9 @@ class Settings(BaseSettings):
     )
     request_timeout_s: float = Field(60, gt=0, description="longest that one answer may take")
     drain_s: int = Field(20, ge=0, description="time that open requests get at shutdown")
+    notice_s: float = Field(
+        0, ge=0, description="time before that in which only /readyz says that the end is near"
+    )
 
     watch_s: float = Field(
         10, ge=0, description="how often CURRENT is looked at for a new generation; 0: never"
@@ -76,8 +90,11 @@ class Settings(BaseSettings):
     api_keys_file: Path | None = Field(
         None, description="file of hashed API keys, made by `python -m serving key`"
     )
+    api_keys: str = Field(
+        "", description="hashed API keys as name:scope:sha256 with commas between, beside the file"
+    )
     allow_anonymous: bool = Field(
-        False, description="serve other machines without any API key (true or false)"
+        False, description="serve other machines, or under other names, without any API key"
     )
     rate_limit: str = Field(
         "", description="requests for each key or address, such as 600/minute; empty: no limit"
@@ -86,7 +103,7 @@ class Settings(BaseSettings):
         "", description="origins whose pages may call the API, with commas between"
     )
     log_format: Literal["text", "json"] = Field("text", description="text or json lines on stderr")
-    access_log: bool = Field(False, description="one line a request (true or false)")
+    access_log: bool = Field(False, description="one line a request in the log")
 
     @field_validator("root")
     @classmethod
@@ -94,6 +111,17 @@ class Settings(BaseSettings):
         if not value.strip():
             raise ValueError("give the archive's folder or URL")
         return storage.normalise(value)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, value: str) -> str:
+        for origin in origins_of(value):
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin!r} is not an origin: write scheme://host or scheme://host:port "
+                    "without a path, or * for all"
+                )
+        return value
 
     @field_validator("cache_dir")
     @classmethod

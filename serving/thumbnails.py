@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -63,16 +63,9 @@ class Pictures:
     def _pixels(self, row: int, tile: Tile) -> Rgb:
         """Read as it was for the index: windows, and rasters with bands chosen, by the raster
         reader; all else by the image decoder."""
-        from featurizer.bands import RasterOptions
-
-        tiling = self._engine.tiling_of(row)
-        bands, scale = tiling.get("bands"), tiling.get("scale", "auto")
-        options = RasterOptions(
-            bands=None if bands is None else tuple(bands),
-            scale=tuple(scale) if isinstance(scale, list) else scale,
-        )
         if not self._engine.is_raster(row):
             return _whole(tile.uri)
+        options = raster_options(self._engine.tiling_of(row))
         return self._cut(tile, options, self._engine.stretch_of(row))
 
     def _cut(self, tile: Tile, options: RasterOptions, stretch: Stretch | None) -> Rgb:
@@ -85,6 +78,17 @@ class Pictures:
 
     def close(self) -> None:
         self._scenes.close()
+
+
+def raster_options(tiling: Mapping[str, Any]) -> RasterOptions:
+    """How rasters were read that were tiled so."""
+    from featurizer.bands import RasterOptions
+
+    bands, scale = tiling.get("bands"), tiling.get("scale", "auto")
+    return RasterOptions(
+        bands=None if bands is None else tuple(bands),
+        scale=tuple(scale) if isinstance(scale, list) else scale,
+    )
 
 
 class Scenes:

@@ -22,9 +22,11 @@ from featurizer.errors import StorageError, UsageError
 from pipeline.synthetic import mosaic
 from pipeline.synthetic.landscapes import RECIPES, generator, view
 from pipeline.synthetic.places import visits
+from pipeline.synthetic.seasons import MEAN, Season
 
-RECIPES_VERSION = 1  # to be raised when a seed's pixels change
+RECIPES_VERSION = 2  # to be raised when a seed's pixels change
 _JPEG_QUALITY = 90
+_PLAIN_EVERY = 10  # one picture in ten is plainly named: without date and place
 _CHUNK = 16  # pictures a task: enough to hide what a task costs, few enough for a live progress bar
 _STARTED, _COMPLETE = "archive.started.json", "archive.json"
 
@@ -64,23 +66,27 @@ class ArchiveSummary:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One picture to make: its class, its path under ``images/`` and its two generators' keys."""
+    """One picture to make: its class, its path under ``images/``, its two generators' keys."""
 
     class_name: str
     path: str
     ground: tuple[int, ...]
     day: tuple[int, ...]
+    season: Season = MEAN
 
 
 def plan_shots(parameters: ArchiveParameters) -> list[Shot]:
-    """Every picture of the archive: half of each class dated and placed, the rest plainly named."""
-    shots = []
+    """Every picture of the archive: nine in ten dated and placed, the rest plainly named.
+
+    All dates of a place show the same ground, but for cyclones: each of these is another storm.
+    """
+    shots, plain = [], -(-parameters.images_per_class // _PLAIN_EVERY)
     for name in RECIPES:
-        dated = visits(name, parameters.images_per_class // 2, parameters.seed)
-        for visit in dated:
-            path = f"{name}/{visit.name}"
-            shots.append(Shot(name, path, (1, visit.place), (2, visit.place, visit.number)))
-        for index in range(parameters.images_per_class - len(dated)):
+        for visit in visits(name, parameters.images_per_class - plain, parameters.seed):
+            day = (2, visit.place, visit.number)
+            ground = (1, *day[1:]) if name == "cyclone" else (1, visit.place)
+            shots.append(Shot(name, f"{name}/{visit.name}", ground, day, visit.season))
+        for index in range(plain):
             shots.append(Shot(name, f"{name}/{name}_{index:04d}.jpg", (0, index), (3, index)))
     return shots
 
@@ -97,7 +103,7 @@ def _shoot(task: tuple[Path, ArchiveParameters, list[Shot]]) -> int:
     for shot in shots:
         ground = generator(parameters.seed, shot.class_name, *shot.ground)
         day = generator(parameters.seed, shot.class_name, *shot.day)
-        pixels = view(shot.class_name, ground, day, parameters.size_px)
+        pixels = view(shot.class_name, ground, day, parameters.size_px, shot.season)
         encoded = io.BytesIO()
         Image.fromarray(pixels).save(encoded, "JPEG", quality=_JPEG_QUALITY)
         _replace(folder / shot.path, encoded.getvalue())
@@ -167,7 +173,7 @@ def _pieces(
     patches = mosaic.plan_patches(*parameters.mosaic_px, parameters.seed)
     pictures = pool.map(mosaic.paint_patch, patches)
     scene = mosaic.assemble(patches, pictures, parameters.mosaic_px, parameters.seed)
-    mosaic.write_scene(root / "scenes" / "mosaic.tif", scene)
+    mosaic.write_scene(root / "scenes" / mosaic.scene_name(parameters.mosaic_px), scene)
     yield len(patches)
 
 
@@ -202,7 +208,7 @@ def write_archive(
     progress: bool = True,
     mosaic_px: tuple[int, int] = (4096, 3072),
 ) -> ArchiveSummary:
-    """Make ``<root>/images/<class>/*.jpg`` and ``<root>/scenes/mosaic.tif``, or find them made.
+    """Make ``<root>/images/<class>/*.jpg`` and one mosaic in ``<root>/scenes``, or find them made.
 
     The same parameters give the same bytes.  A second call does nothing; a killed one starts over.
     Raises UsageError for values out of range, and where the folder holds something else;
@@ -222,7 +228,7 @@ def write_archive(
         ) from error
     return ArchiveSummary(
         images=str(root / "images"),
-        mosaic=str(root / "scenes" / "mosaic.tif"),
+        mosaic=str(root / "scenes" / mosaic.scene_name(mosaic_px)),
         classes=tuple(RECIPES),
         image_count=len(shots),
         created=not complete,

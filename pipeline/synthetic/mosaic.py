@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from pipeline.synthetic.noise import Plane, fractal, positions, step
 from pipeline.synthetic.paint import Rgb
 
 CRS = "EPSG:4326"
-WEST, NORTH = 128.0, -8.0  # of the upper left corner
+WEST, NORTH = 130.0, -8.0  # of the upper left corner
+TAKEN = date(2022, 6, 18)
 DEGREES_PER_PX = 1.125 / 256  # as coarse as the dated pictures of 256 px, about 490 m
 _CELL_PX = 340  # a little more than a tile of 256, so that many tiles hold one class
 _PATCH_PX = 512  # 1.5 cells: neighbours overlap by half a cell
@@ -100,6 +102,13 @@ def assemble(
     scene = np.clip(total, 1, 255).astype(np.uint8)
     scene[null_area(width, height, seed)] = 0
     return scene
+
+
+def scene_name(size_px: tuple[int, int]) -> str:
+    """The scene's file name, which tells its date and bounds; ``size_px`` is (width, height)."""
+    width, height = size_px
+    south, east = NORTH - height * DEGREES_PER_PX, WEST + width * DEGREES_PER_PX
+    return f"{TAKEN.isoformat()}_{south:.6f},{WEST:.6f},{NORTH:.6f},{east:.6f}.tif"
 
 
 def write_scene(path: Path, scene: Rgb) -> None:

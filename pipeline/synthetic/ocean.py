@@ -17,10 +17,11 @@ from pipeline.synthetic.noise import (
     warped,
 )
 from pipeline.synthetic.paint import Picture, blend, flat, ramp, shade, tinted
+from pipeline.synthetic.seasons import Season
 
 
-def ocean(rng: Generator, size_px: int) -> Picture:
-    """Deep water with a plankton bloom drawn out by eddies."""
+def ocean(rng: Generator, size_px: int, season: Season) -> Picture:
+    """Deep water with a plankton bloom drawn out by eddies, greatest in spring."""
     bloom = fractal(rng, size_px, 2.4, 3)
     for _ in range(3):  # each turn folds what the one before drew out
         stream = fractal(rng, size_px, 4.2, rng.uniform(2, 4))
@@ -28,7 +29,7 @@ def ocean(rng: Generator, size_px: int) -> Picture:
         strength = np.float32(rng.uniform(0.004, 0.010) * size_px)
         turn_x, turn_y = np.asarray(-dy * strength), np.asarray(dx * strength)
         bloom = warped(bloom, turn_x, turn_y)
-    start = rng.uniform(-0.6, 0.9)
+    start = rng.uniform(-0.9, 0.5) + 0.9 * (1 - season.near(0.3))
     share = step(start, start + 2.2, bloom)
     greens = ((40, 132, 136), (84, 168, 150), (72, 128, 84))[rng.integers(3)]
     blues = tinted(rng, ((6, 24, 54), (10, 44, 84)), 5)
@@ -38,25 +39,31 @@ def ocean(rng: Generator, size_px: int) -> Picture:
     return shade(picture, 1 + 0.03 * swell)
 
 
-def sea_ice(rng: Generator, size_px: int) -> Picture:
-    """White floes of two sizes, dark leads between them, thin grey ice in some."""
+def sea_ice(rng: Generator, size_px: int, season: Season) -> Picture:
+    """White floes of two sizes, dark leads between them, thin grey ice in some.
+
+    Leads freeze over in winter; in summer they widen and more floes break up.
+    """
     x, y = positions(size_px)
     bend_x, bend_y = fractal(rng, size_px, 2.6, 3), fractal(rng, size_px, 2.6, 3)
     count, tilt = rng.uniform(3.0, 6.0), np.float32(rng.uniform(0.6, 1.4))
     u, v = (x * tilt) * np.float32(count) + 0.1 * bend_x, y * np.float32(count) + 0.1 * bend_y
     first, second, owner = cells(rng, u, v)
-    gap = rng.uniform(0.03, 0.14)
+    melt = season.warmth
+    gap = rng.uniform(0.03, 0.14) * (0.4 + 1.2 * melt)
     lead = 1 - step(gap * 0.55, gap, second - first + 0.03 * bend_x)
     small_first, small_second, small = cells(rng, u * 3, v * 3)
-    broken = (rng.random(4096, dtype=np.float32) < rng.uniform(0.1, 0.5))[owner]
+    share = rng.uniform(0.1, 0.5) * (0.4 + 1.2 * melt)
+    broken = (rng.random(4096, dtype=np.float32) < share)[owner]
     shards = (1 - step(0.06, 0.16, small_second - small_first)) * broken
     age = rng.random(4096, dtype=np.float32)[np.where(broken, small, owner)]
     ridges = fractal(rng, size_px, 2.2, 5)
     thin = (age < rng.uniform(0.06, 0.22)).astype(np.float32)
     ice = shade(ramp(0.25 + 0.6 * age, ((206, 218, 230), (240, 244, 248))), 1 + 0.03 * ridges)
     ice = blend(ice, (122, 140, 158), thin * np.float32(0.8))
-    water = tinted(rng, ((10, 22, 40),), 4)[0]
-    return blend(ice, water, np.maximum(lead, shards))
+    water = flat(size_px, tinted(rng, ((10, 22, 40),), 4)[0])
+    frozen = np.full_like(lead, 0.75 * max(0.0, 1 - 2.5 * melt))
+    return blend(ice, blend(water, (150, 166, 182), frozen), np.maximum(lead, shards))
 
 
 def _spiral(rng: Generator, size_px: int, radius: Plane, angle: Plane, winding: float) -> Plane:
@@ -69,7 +76,7 @@ def _spiral(rng: Generator, size_px: int, radius: Plane, angle: Plane, winding: 
     return arms
 
 
-def cyclone(rng: Generator, size_px: int) -> Picture:
+def cyclone(rng: Generator, size_px: int, _season: Season) -> Picture:
     """A cloud vortex over the ocean: eye, dense wall, feathered spiral arms."""
     x, y = positions(size_px)
     cx, cy = (np.float32(v) for v in rng.normal(0, 0.05, 2))

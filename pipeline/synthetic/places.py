@@ -1,4 +1,4 @@
-"""Where on Earth each class lies, and the file names that tell date and place."""
+"""Where on Earth and when each class is seen, and the file names that tell date and place."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from pipeline.synthetic.landscapes import generator
+from pipeline.synthetic.seasons import Season, season_of
 
 SIDE_DEG = 1.125  # of a dated picture
-DATES_PER_PLACE = 3
-_FIRST_DATE = date(2021, 1, 9)
+DATES_PER_PLACE = 6
+_FIRST_YEAR, _YEARS = 2019, 5
+_STRIDE_DAYS = 23  # between a place's turns; shares no factor with any class's days a date
 
-REGIONS: dict[str, tuple[float, float, float, float]] = {  # west, south, east, north
-    "atoll": (-150.0, -20.0, -138.0, -14.0),  # Tuamotu
+# west, south, east, north; west > east crosses the antimeridian.
+REGIONS: dict[str, tuple[float, float, float, float]] = {
+    "atoll": (174.4375, -21.0, -174.4375, -13.0),  # Fiji and Tonga: one column lies across 180
     "canyon": (-114.0, 34.0, -106.0, 40.0),  # Colorado Plateau
-    "coast": (122.0, -17.0, 136.0, -11.0),  # northern Australia
+    "coast": (121.0, -19.0, 128.0, -12.0),  # Kimberley
     "cyclone": (125.0, 10.0, 150.0, 28.0),  # western Pacific
     "delta": (86.0, 19.0, 93.0, 24.0),  # Ganges
     "dunes": (0.0, 18.0, 14.0, 28.0),  # Sahara
     "farmland": (-1.0, 44.0, 12.0, 52.0),  # western Europe
-    "forest": (-68.0, -8.0, -54.0, 2.0),  # Amazon
+    "forest": (-65.0, -8.0, -54.0, -1.0),  # Amazon
     "mountains": (78.0, 28.0, 95.0, 36.0),  # Himalaya
     "ocean": (-45.0, 35.0, -20.0, 48.0),  # North Atlantic
     "pivot_fields": (-103.0, 35.0, -96.0, 42.0),  # High Plains
@@ -29,6 +32,12 @@ REGIONS: dict[str, tuple[float, float, float, float]] = {  # west, south, east, 
     "street_grid": (-90.0, 38.0, -78.0, 44.0),  # Great Lakes
 }
 
+# First and last day of the year on which a class is seen, where not all year round.
+_DAYS: dict[str, tuple[int, int]] = {
+    "cyclone": (180, 330),  # the season of typhoons
+    "sea_ice": (70, 274),  # when there is light
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Visit:
@@ -36,28 +45,58 @@ class Visit:
 
     place: int
     number: int
+    season: Season
     name: str
 
 
 def visits(class_name: str, count: int, seed: int) -> list[Visit]:
-    """The first ``count`` dated pictures of a class: three dates a place, no name twice.
+    """The first ``count`` dated pictures of a class: six dates a place, no name twice.
 
-    Once all places of the region are used, they are visited again on later dates.
+    Places lie side by side round the middle of the region.  A place's dates are of all parts of the
+    year and of all years from 2019 to 2023.  Once all places are used, they are visited again.
+    """
+    cells, found = _cells(class_name), []
+    jitter = generator(seed, class_name, 5).integers(1000, size=len(cells))
+    for index in range(count):
+        turn, place = divmod(index // DATES_PER_PLACE, len(cells))
+        number = index % DATES_PER_PLACE + DATES_PER_PLACE * turn
+        left, bottom = cells[place]
+        taken = _taken(class_name, number, int(jitter[place]))
+        name = (
+            f"{taken.isoformat()}_{bottom:.4f},{_longitude(left):.4f},"
+            f"{bottom + SIDE_DEG:.4f},{_longitude(left + SIDE_DEG):.4f}.jpg"
+        )
+        found.append(Visit(place, number, season_of(taken, bottom), name))
+    return found
+
+
+def _longitude(degrees: float) -> float:
+    """The same meridian in [-180, 180)."""
+    return (degrees + 180) % 360 - 180
+
+
+def _cells(class_name: str) -> list[tuple[float, float]]:
+    """West and south of each place of the region's grid, the nearest to its middle first.
+
+    West is not brought back into [-180, 180).
     """
     west, south, east, north = REGIONS[class_name]
-    columns, rows = int((east - west) // SIDE_DEG), int((north - south) // SIDE_DEG)
-    order = generator(seed, class_name, 5).permutation(columns * rows)
-    found = []
-    for index in range(count):
-        turn, place = divmod(index // DATES_PER_PLACE, len(order))
-        cell = int(order[place])
-        number = index % DATES_PER_PLACE + DATES_PER_PLACE * turn
-        row, column = divmod(cell, columns)
-        left, bottom = west + column * SIDE_DEG, south + row * SIDE_DEG
-        taken = _FIRST_DATE + timedelta(days=61 * number + cell % 50)
-        name = (
-            f"{taken.isoformat()}_{bottom:.4f},{left:.4f},"
-            f"{bottom + SIDE_DEG:.4f},{left + SIDE_DEG:.4f}.jpg"
-        )
-        found.append(Visit(cell, number, name))
-    return found
+    columns, rows = int((east - west) % 360 // SIDE_DEG), int((north - south) // SIDE_DEG)
+
+    def rank(cell: tuple[int, int]) -> tuple[int, tuple[int, int]]:
+        across, down = 2 * cell[0] - columns + 1, 2 * cell[1] - rows + 1
+        return max(abs(across), abs(down)), cell
+
+    order = sorted(((column, row) for column in range(columns) for row in range(rows)), key=rank)
+    return [(west + column * SIDE_DEG, south + row * SIDE_DEG) for column, row in order]
+
+
+def _taken(class_name: str, number: int, jitter: int) -> date:
+    """The date of a place's pass ``number``: unique among the place's passes."""
+    first, last = _DAYS.get(class_name, (0, 365))
+    turn, index = divmod(number, DATES_PER_PLACE)
+    width = (last - first) // DATES_PER_PLACE
+    part = (index * (DATES_PER_PLACE - 1)) % DATES_PER_PLACE  # of the days of the year
+    day = first + part * width + (jitter + turn * _STRIDE_DAYS) % width
+    year = _FIRST_YEAR + index % _YEARS + _YEARS * (turn // width)
+    return date(year, 1, 1) + timedelta(days=day)

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 from pipeline.synthetic.noise import Plane, fractal, grain, rotated, step
 from pipeline.synthetic.paint import Colour, Picture, blend, ramp, shade, stripes, strokes, tinted
 from pipeline.synthetic.paths import wander
+from pipeline.synthetic.seasons import Season, snowed, withered
 
 _CROPS: tuple[Colour, ...] = (
     (58, 108, 40), (84, 130, 52), (112, 142, 66), (150, 152, 84), (186, 168, 104),
@@ -31,8 +32,8 @@ def _table(rng: Generator, colours: tuple[Colour, ...], side: int, spread: float
     return plan
 
 
-def pivot_fields(rng: Generator, size_px: int) -> Picture:
-    """Circles watered by centre pivots, in a square survey grid on dry land."""
+def pivot_fields(rng: Generator, size_px: int, season: Season) -> Picture:
+    """Circles watered by centre pivots, in a square survey grid on dry land; bare in winter."""
     pitch = rng.uniform(3.2, 6.5)
     u, v = rotated(size_px, rng.normal(0, 0.12) if rng.random() < 0.7 else rng.uniform(0, np.pi))
     u, v = u * np.float32(pitch) + np.float32(rng.random()), v * np.float32(pitch)
@@ -54,13 +55,17 @@ def pivot_fields(rng: Generator, size_px: int) -> Picture:
     crops = np.where(side[:, :, None], _table(rng, _CROPS, 16, 9)[row, column], crops)
     rings = stripes(radius * np.float32(rng.uniform(24, 34)))
     crops = shade(crops, 1 + 0.035 * rings + 0.03 * fractal(rng, size_px, 2.2, 4))
+    crops = withered(crops, (158, 132, 96), 0.9 * (1 - season.warmth) ** 2)
     watered = (rng.random((16, 16)) < rng.uniform(0.72, 0.95)).astype(np.float32)[row, column]
     blur = 1.2 * pitch / size_px
     return blend(picture, crops, (1 - step(0.46 - blur, 0.46 + blur, radius)) * watered)
 
 
-def street_grid(rng: Generator, size_px: int) -> Picture:
-    """City blocks: lots with roofs and shadows, trees, streets, avenues, parks."""
+def street_grid(rng: Generator, size_px: int, season: Season) -> Picture:
+    """City blocks: lots with roofs and shadows, trees, streets, avenues, parks.
+
+    Trees and lawns are brown from autumn to spring, under snow in midwinter.
+    """
     blocks, shape = rng.uniform(3.6, 6.5), np.float32(rng.choice((1.0, 0.5, 0.65)))
     lots = int(rng.integers(3, 6))
     u, v = rotated(size_px, rng.uniform(0, np.pi))
@@ -87,6 +92,9 @@ def street_grid(rng: Generator, size_px: int) -> Picture:
     picture = blend(picture, _table(rng, warm, 64, 10)[down, across], roof * built)
     park = (rng.random((64, 64)) < 0.06).astype(np.float32)[row % 64, column % 64]
     picture = blend(picture, ramp(0.5 + 0.3 * trees, ((40, 66, 34), (98, 120, 62))), park)
+    picture = withered(picture, (116, 98, 74), 0.6 * (1 - season.warmth))
+    cold = rng.uniform(0.2, 0.7) * max(0.0, 1 - 4 * season.warmth)
+    picture = snowed(picture, 0.7 - 0.8 * trees, cold)
     edge = np.minimum(np.minimum(bu, 1 - bu), np.minimum(bv, 1 - bv) * shape)
     broad = np.where((column % 4 == 0) & (bu < 0.5) | (column % 4 == 3) & (bu > 0.5), 0.05, 0.0)
     street = 1 - step(-0.02, 0.02, edge - np.float32(0.055) - broad.astype(np.float32))
@@ -135,21 +143,40 @@ def _parcel_map(rng: Generator, size_px: int, angle: float, smallest: float) -> 
     return np.asarray(numbers), strokes(size_px, hedges)
 
 
-def farmland(rng: Generator, size_px: int) -> Picture:
+def _through_the_year(crops: Picture, order: Plane, season: Season) -> Picture:
+    """The fields as the year colours them: sprouting green, ripe, ploughed, under snow.
+
+    ``order`` in [0, 1] is how late a field is: each is up to a sixth of a year behind the first.
+    """
+    stages: tuple[tuple[float, Colour], ...] = (
+        (0.25, (92, 132, 58)), (0.48, (206, 184, 118)), (0.72, (128, 112, 82)),
+    )  # fmt: skip
+    late = np.float32(1 / 6) * (order - np.float32(0.5))
+    for phase, colour in stages:
+        apart = np.abs((np.float32(season.phase - phase + 0.5) - late) % 1 - np.float32(0.5))
+        share = np.clip(1 - apart * np.float32(5), 0, 1) * np.float32(0.5)
+        crops = blend(crops, colour, share)
+    return crops
+
+
+def farmland(rng: Generator, size_px: int, season: Season) -> Picture:
     """A patchwork of ploughed, green and ripe fields with hedges and woods, each with its rows."""
     angle = rng.uniform(0, np.pi)
     numbers, hedges = _parcel_map(rng, size_px, angle, rng.uniform(0.13, 0.26))
     number = numbers.astype(np.int64)
     count = int(number.max()) + 1
-    season = rng.permutation(len(_CROPS))[: int(rng.integers(5, 9))]
-    crops = tuple(_CROPS[int(i)] for i in season)
+    sown = rng.permutation(len(_CROPS))[: int(rng.integers(5, 9))]
+    crops = tuple(_CROPS[int(i)] for i in sown)
     picture = _table(rng, crops, 64, 8).reshape(-1, 3)[number % 4096]
+    picture = _through_the_year(picture, rng.random(count, dtype=np.float32)[number], season)
     u, v = rotated(size_px, angle)
     lengthwise = (rng.random(count) < 0.5)[number]
     rows = stripes(np.where(lengthwise, u, v) * np.float32(rng.uniform(50, 75)))
     depth = rng.uniform(0.0, 0.07, count).astype(np.float32)[number]
     soil = fractal(rng, size_px, 2.4, 3)
     picture = shade(picture, 1 + depth * rows + 0.04 * soil)
+    cold = rng.uniform(-0.2, 0.7) * max(0.0, 1 - 6 * season.warmth)
+    picture = snowed(picture, soil, cold)
     wood = (rng.random(count) < rng.uniform(0.03, 0.14)).astype(np.float32)[number]
     crowns = ramp(0.5 + 0.22 * grain(rng, size_px, 40), ((26, 46, 24), (58, 82, 42)))
     picture = blend(picture, crowns, wood)

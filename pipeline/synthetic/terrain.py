@@ -18,6 +18,7 @@ from pipeline.synthetic.noise import (
 )
 from pipeline.synthetic.paint import Picture, blend, flat, ramp, shade, strokes, tinted
 from pipeline.synthetic.paths import wander
+from pipeline.synthetic.seasons import Season, withered
 
 _ROCK = (
     ((58, 74, 44), (88, 88, 62), (122, 108, 88), (138, 126, 112)),  # temperate: green valleys
@@ -36,8 +37,8 @@ _LEAVES = (
 )
 
 
-def mountains(rng: Generator, size_px: int) -> Picture:
-    """Ridges and valleys under a low sun, snow above a ragged line."""
+def mountains(rng: Generator, size_px: int, season: Season) -> Picture:
+    """Ridges and valleys under a low sun, snow above a ragged line that falls in winter."""
     crests = ridged(rng, size_px, rng.uniform(1.6, 3.0))
     height = unit(crests + 0.07 * fractal(rng, size_px, 3.4, 1.0))
     rough = fractal(rng, size_px, 2.4, 6)
@@ -45,14 +46,14 @@ def mountains(rng: Generator, size_px: int) -> Picture:
     light = hillshade(height + 0.006 * rough, azimuth, steepness=0.13)
     palette = tinted(rng, _ROCK[rng.integers(len(_ROCK))], 5)
     picture = ramp(height * 1.3 - 0.1 + 0.05 * rough, palette)
-    line = rng.uniform(0.44, 0.7)
+    line = rng.uniform(0.44, 0.7) + 0.24 * (season.warmth - 0.5)
     snow = step(line, line + 0.12, height + 0.05 * rough + 0.08 * (light - 1))
     picture = blend(picture, (238, 242, 248), snow)
     return shade(picture, 0.28 + 0.74 * light)
 
 
-def dunes(rng: Generator, size_px: int) -> Picture:
-    """Sand in rows or crescents: long windward slopes, short dark slip faces."""
+def dunes(rng: Generator, size_px: int, season: Season) -> Picture:
+    """Sand in rows or crescents: long windward slopes, short dark slip faces; dust in spring."""
     angle, rows = rng.uniform(0, 2 * np.pi), rng.uniform(7, 17)
     across, _ = rotated(size_px, angle)
     wave = rng.uniform(0.25, 0.75)
@@ -67,11 +68,17 @@ def dunes(rng: Generator, size_px: int) -> Picture:
     ripple = grain(rng, size_px, size_px / 7, 5, angle + np.pi / 2)
     light = hillshade(height + 0.012 * ripple, angle, steepness=0.2 / rows)
     palette = tinted(rng, _SAND[rng.integers(len(_SAND))])
-    return shade(ramp(0.2 + 0.5 * swell + 0.3 * profile, palette), 0.42 + 0.58 * light)
+    picture = shade(ramp(0.2 + 0.5 * swell + 0.3 * profile, palette), 0.42 + 0.58 * light)
+    dust = rng.uniform(0.0, 0.45) * season.near(0.3) ** 2
+    veil = step(-1.2, 1.6, bend) * np.float32(dust)
+    return blend(picture, palette[-1], veil)
 
 
-def forest(rng: Generator, size_px: int) -> Picture:
-    """Crowns as a dark green grain, stands of other ages, at times a track or a clearing."""
+def forest(rng: Generator, size_px: int, season: Season) -> Picture:
+    """Crowns as a dark green grain, stands of other ages, at times a track or a clearing.
+
+    Clearings dry out in the dry season, and some are then veiled by smoke.
+    """
     crowns = rng.uniform(26, 46)
     canopy = grain(rng, size_px, crowns) + 0.5 * grain(rng, size_px, crowns * 1.9)
     stands = fractal(rng, size_px, 2.6, 2)
@@ -88,11 +95,16 @@ def forest(rng: Generator, size_px: int) -> Picture:
     if rng.random() < 0.45:
         track = wander(rng, rng.uniform(0, 2 * np.pi), bend=0.7)
         picture = blend(picture, soil, strokes(size_px, [(track, 0.007)]) * np.float32(0.8))
+    picture = withered(picture, (112, 104, 58), 0.35 * season.near(0.0))
+    smoke = rng.uniform(-0.3, 0.5)
+    if smoke > 0:
+        plume = step(-0.6, 1.8, fractal(rng, size_px, 3.4, 1.5))
+        picture = blend(picture, (172, 178, 186), plume * np.float32(smoke * season.near(0.1)))
     return picture
 
 
-def salt_flat(rng: Generator, size_px: int) -> Picture:
-    """A white crust of faint polygons inside a brown shore, stained by brine."""
+def salt_flat(rng: Generator, size_px: int, season: Season) -> Picture:
+    """A white crust of faint polygons inside a brown shore, under brine in the wet season."""
     x, y = positions(size_px)
     count = rng.uniform(9, 16)
     jog = fractal(rng, size_px, 2.6, 4) * np.float32(0.12)
@@ -102,7 +114,8 @@ def salt_flat(rng: Generator, size_px: int) -> Picture:
     crust = tinted(rng, ((236, 232, 222), (226, 216, 200), (206, 190, 170)), 5)
     picture = shade(ramp(stain * stain, crust), 1 - 0.1 * rims)
     brine = ((176, 196, 196), (206, 160, 148), (150, 186, 190))[rng.integers(3)]
-    wet = step(0.9, 2.1, fractal(rng, size_px, 3.4, 1.5))
+    shallow = 0.9 - 1.5 * (season.warmth - 0.5)
+    wet = step(shallow, shallow + 1.2, fractal(rng, size_px, 3.4, 1.5))
     picture = blend(picture, brine, wet * np.float32(0.75))
     along, _ = rotated(size_px, rng.uniform(0, 2 * np.pi))
     edge = along + 0.09 * fractal(rng, size_px, 3.0, 2)

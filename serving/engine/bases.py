@@ -40,3 +40,12 @@ class Bases:
         for first, end in itertools.pairwise(edges):
             where = order[first:end]
             yield int(ordered[first]), where, rows[where]
+
+    def stretches(self, row_ids: Ids) -> Iterator[tuple[int, slice, Ids]]:
+        """``groups`` of ids that ascend: part, where in ``row_ids`` they stand, rows in it."""
+        if not row_ids.size:
+            return
+        parts, rows = self.locate(row_ids)
+        edges = [0, *(np.flatnonzero(parts[1:] != parts[:-1]) + 1).tolist(), len(parts)]
+        for first, end in itertools.pairwise(edges):
+            yield int(parts[first]), slice(first, end), rows[first:end]

@@ -1,65 +1,45 @@
-"""What a row is: tiles by row id and row ids by tile id, from mapped files, in bounded memory.
-
-Each shard's ``rows.parquet`` is turned once into an Arrow file without geometry: Parquet has to be
-decoded by the page, an Arrow file is mapped and read where it lies.
-"""
+"""What a row is: tiles by row id and row ids by tile id, from mapped files, in bounded memory."""
 
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from featurizer import schema, storage
-from featurizer.errors import ContractError
+from featurizer import storage
 from featurizer.manifest import Generation, GenerationShard
-from featurizer.tiles import Bounds, Window
 from serving.engine import tile_ids
 from serving.engine.bases import Bases, Ids
+from serving.engine.blocks import FORM, Block, Tile, read_blocks, write_arrow
 from serving.engine.built import built
 from serving.engine.progress import cores, for_each
+from serving.engine.regions import Mask
 from serving.engine.sync import LocalFiles
+from serving.engine.zones import ZONE, Zones, zone_of
+
+__all__ = ["Rows", "Tile"]
 
 _OPEN_MAPS = 128  # each holds a file handle
-_BATCH_ROWS = 65_536
-_KEPT = [name for name in schema.ROWS.names if name not in ("bbox", "geometry")]
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """One row of the archive, beside its vector; what is not known is None."""
-
-    tile_id: str
-    uri: str
-    window: Window | None
-    label: str | None
-    taken: datetime | None
-    bounds: Bounds | None
-    valid_fraction: float | None
-    etag: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Mapped:
-    bases: Bases
-    batches: tuple[pa.RecordBatch, ...]
+_IDS, _ZONES, _ZONES_FILE = "tile_ids", "zones", "zones.npy"
 
 
 class Rows:
-    """The rows of one generation."""
+    """The rows of one generation; ``zones`` has the statistics of all blocks, in order."""
 
     def __init__(self, generation: Generation, arrow_files: list[Path]) -> None:
+        self.zones: Zones = np.empty(0, ZONE)
         self._bases = Bases(shard.rows for shard in generation.shards)
+        self.total = self._bases.total
+        self._starts: list[int] = self._bases.starts.tolist()
         self._files = arrow_files
         self._ids: tile_ids.TileIds | None = None  # an empty archive has none
-        self._map = lru_cache(maxsize=_OPEN_MAPS)(self._open)
+        self._blocks = lru_cache(maxsize=_OPEN_MAPS)(self._open)
+        self._index_zones()
 
     @classmethod
     def open(
@@ -74,7 +54,7 @@ class Rows:
 
         ContractError, naming the file, when a table has another schema or number of rows.
         """
-        arrow = [shared / f"{s.name}-{s.rows_file[:16]}.arrow" for s in generation.shards]
+        arrow = [shared / f"{s.name}-{s.rows_file[:16]}.{FORM}.arrow" for s in generation.shards]
         todo = [
             (shard, target)
             for shard, target in zip(generation.shards, arrow, strict=True)
@@ -91,91 +71,79 @@ class Rows:
             return rows
         make = partial(_write_ids, generation.rows, rows.ids)
         inputs = storage.sha256(json.dumps([s.rows_file for s in generation.shards]).encode())
-        rows._ids = tile_ids.TileIds(built(folder / "tile_ids", inputs, make))
+        rows._ids = tile_ids.TileIds(built(folder / _IDS, inputs, make))
+        made = built(folder / _ZONES, f"{FORM} {ZONE.descr} {inputs}", rows._write_zones)
+        rows.zones = np.load(made / _ZONES_FILE, mmap_mode="r", allow_pickle=False).view(np.ndarray)
+        rows._index_zones()
         return rows
 
-    def _open(self, shard: int) -> _Mapped:
-        reader = pa.ipc.open_file(pa.memory_map(str(self._files[shard])))
-        batches = tuple(reader.get_batch(i) for i in range(reader.num_record_batches))
-        return _Mapped(Bases(batch.num_rows for batch in batches), batches)
+    def _index_zones(self) -> None:
+        self._zone_starts = Bases(self.zones["rows"]).starts
+        self._zones_before = np.searchsorted(self._zone_starts, self._bases.starts)
+
+    def _write_zones(self, folder: Path) -> None:
+        zones = [zone_of(block) for shard in range(len(self._files)) for block in self._open(shard)]
+        np.save(folder / _ZONES_FILE, np.concatenate(zones))
+
+    def _open(self, shard: int) -> tuple[Block, ...]:
+        return read_blocks(self._files[shard])
 
     def tiles(self, row_ids: Ids) -> list[Tile]:
         """(m,) row ids, in any order and repeated or not -> their tiles in that order."""
-        found: dict[int, Tile] = {}
-        for shard, where, rows in self._bases.groups(row_ids):
-            mapped = self._map(shard)
-            for batch, inner, places in mapped.bases.groups(rows):
-                taken = mapped.batches[batch].take(pa.array(places)).to_pydict()
-                tiles = map(_tile, *(taken[name] for name in _KEPT))
-                found.update(zip(where[inner].tolist(), tiles, strict=True))
-        return [found[i] for i in range(len(row_ids))]
+        return [block.tile(row) for block, row in self._places(row_ids)]
+
+    def place(self, row_id: int) -> tuple[Block, int]:
+        """The block of a row and its row there; IndexError for an id out of range."""
+        return next(self._places(np.asarray([row_id], np.int64)))
+
+    def _places(self, row_ids: Ids) -> Iterator[tuple[Block, int]]:
+        """Of each row id, its block and its row there; IndexError for an id out of range."""
+        total, starts = self.total, self._starts
+        for row_id in row_ids.tolist():
+            if not 0 <= row_id < total:
+                raise IndexError(f"row ids must be in 0..{total - 1}: {row_id}")
+            shard = bisect_right(starts, row_id) - 1
+            row = row_id - starts[shard]
+            for block in self._blocks(shard):
+                if row < block.rows:
+                    yield block, row
+                    break
+                row -= block.rows
 
     def rows_of(self, tile_id: str) -> list[int]:
         """Ascending row ids of the tiles with this id; empty when there is none."""
         if self._ids is None:
             return []
         rows = self._ids.candidates(tile_id)
-        tiles = zip(rows.tolist(), self.tiles(rows), strict=True)
-        return [row for row, tile in tiles if tile.tile_id == tile_id]
+        places = zip(rows.tolist(), self._places(rows), strict=True)
+        return [row_id for row_id, (block, row) in places if block.tile_id(row) == tile_id]
 
-    def _columns(self, name: str) -> Iterator[pa.Array]:
-        for shard in range(len(self._files)):
-            yield from (batch.column(name) for batch in self._open(shard).batches)
+    def blocks(self, wanted: Mask | None = None) -> Iterator[tuple[int, Block]]:
+        """The blocks, or those of the zones wanted, in order: first row id and block."""
+        chosen = np.arange(len(self.zones)) if wanted is None else np.flatnonzero(wanted)
+        # Of a bigger archive, a scan would push what searches use out of the cache.
+        read = self._blocks if len(self._files) <= _OPEN_MAPS else self._open
+        shard, blocks = -1, tuple[Block, ...]()
+        for zone in chosen.tolist():
+            start = int(self._zone_starts[zone])
+            here = bisect_right(self._starts, start) - 1
+            if here != shard:
+                shard, blocks = here, read(here)
+            yield start, blocks[zone - int(self._zones_before[shard])]
 
     def ids(self) -> Iterator[pa.StringArray]:
         """Tile ids of all rows in order, a batch at a time."""
-        return self._columns("tile_id")
+        for shard in range(len(self._files)):
+            yield from (block.column("tile_id") for block in self._open(shard))
 
     def labels(self) -> Iterator[list[str | None]]:
         """Labels of all rows in order, a batch at a time."""
-        for column in self._columns("label"):
-            yield column.to_pylist()
+        for shard in range(len(self._files)):
+            yield from (block.column("label").to_pylist() for block in self._open(shard))
 
     def close(self) -> None:
-        self._map.cache_clear()
+        self._blocks.cache_clear()
 
 
 def _write_ids(rows: int, ids: tile_ids.Batches, folder: Path) -> None:
     tile_ids.write(folder, rows, ids)
-
-
-def _tile(*values: Any) -> Tile:
-    """The tile of one row's values, in the order of ``_KEPT``."""
-    tile_id, uri, x, y, width, height, label, taken, *bounds, valid_fraction, etag = values
-    west, south, east, north = bounds
-    return Tile(
-        tile_id=tile_id,
-        uri=uri,
-        window=None if x is None else Window(x, y, width, height),
-        label=label,
-        taken=None if taken is None else taken.astimezone(UTC),
-        bounds=None if west is None else (west, south, east, north),
-        valid_fraction=valid_fraction,
-        etag=etag,
-    )
-
-
-def write_arrow(source: Path, rows: int, target: Path) -> None:
-    """``rows.parquet`` as an Arrow file that can be mapped, whole or not at all.
-
-    ContractError when the table is unreadable, or has another schema or number of rows.
-    """
-    remedy = "remove the shard's folder and run the same embed command again: it is remade alone"
-    try:
-        with pq.ParquetFile(source) as parquet:
-            found = parquet.schema_arrow
-            if not found.equals(schema.ROWS) or parquet.metadata.num_rows != rows:
-                raise ContractError(
-                    f"{source}: {parquet.metadata.num_rows} rows of {found.names}, but the "
-                    f"manifest and this version say {rows} of {schema.ROWS.names}: {remedy}"
-                )
-            storage.write_with(str(target), partial(_copy, parquet))
-    except pa.ArrowException as error:
-        raise ContractError(f"{source}: not a readable table ({error}): {remedy}") from error
-
-
-def _copy(parquet: pq.ParquetFile, file: IO[bytes]) -> None:
-    kept = pa.schema([schema.ROWS.field(name) for name in _KEPT])
-    with pa.ipc.new_file(file, kept) as writer:
-        for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=_KEPT):
-            writer.write_batch(batch.select(_KEPT))

@@ -8,23 +8,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from featurizer.tiles import Bounds
-from serving.models.requests import TILE_EXAMPLE
+from serving.models.examples import EMBEDDED, FACETS, HIT, SEARCH, STATS, TILE
 
-_IMAGE_EXAMPLE = (
-    "/v1/tiles/gs%3A%2F%2Fimagery%2F2021%2Fscene.tif%23512%2C256%2C256%2C256/image?v=5f0c9a11d2e4"
-)
-_TILE_FIELDS: dict[str, Any] = {
-    "tile_id": TILE_EXAMPLE,
-    "uri": "gs://imagery/2021/scene.tif",
-    "window": {"x": 512, "y": 256, "width": 256, "height": 256},
-    "bounds": [129.5, -13.25, 130.0, -12.75],
-    "datetime": "2021-07-14T00:00:00Z",
-    "label": "coast",
-    "valid_fraction": 0.98,
-    "image_url": _IMAGE_EXAMPLE,
-    "thumbnail_url": f"{_IMAGE_EXAMPLE}&size=256",
-    "worldview_url": "https://worldview.earthdata.nasa.gov/?v=129.25,-13.5,130.25,-12.5&t=2021-07-14",
-}
+
+def _example(example: dict[str, Any]) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [example]})
 
 
 class WindowOut(BaseModel):
@@ -39,7 +27,7 @@ class WindowOut(BaseModel):
 class TileOut(BaseModel):
     """One tile of the archive; null where a fact is unknown."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_TILE_FIELDS]})
+    model_config = _example(TILE)
 
     tile_id: str
     uri: str
@@ -58,11 +46,15 @@ class TileOut(BaseModel):
 class TilesOut(BaseModel):
     """Some tiles of the archive."""
 
+    model_config = _example({"tiles": [TILE]})
+
     tiles: list[TileOut]
 
 
 class NearbyOut(BaseModel):
     """What the archive holds around a tile."""
+
+    model_config = _example({"tile": TILE, "same_place": [], "adjacent": [TILE]})
 
     tile: TileOut
     same_place: list[TileOut] = Field(description="Other dates over it, in order of time.")
@@ -72,13 +64,7 @@ class NearbyOut(BaseModel):
 class Hit(TileOut):
     """One tile found, the best first."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"rank": 1, "distance": 0.0831, "score": 0.9169, "folded": [], **_TILE_FIELDS}
-            ]
-        }
-    )
+    model_config = _example(HIT)
 
     rank: int = Field(description="1 is the best of the whole search.")
     distance: float = Field(
@@ -99,7 +85,9 @@ class ExampleOut(BaseModel):
     name: str | None = Field(None, description="The uploaded file's name.")
     tile_id: str | None = None
     embedding: str | None = Field(
-        None, description="Of an uploaded picture: send it in place of the file from now on."
+        None,
+        description="Of all but tiles: send it in place of the file or the vector from now on. "
+        "Null for a vector beyond what 16 bits hold.",
     )
     weight: float
 
@@ -116,6 +104,8 @@ class QueryOut(BaseModel):
 class SearchResponse(BaseModel):
     """One page of hits."""
 
+    model_config = _example(SEARCH)
+
     generation: str = Field(examples=["000003-5f0c9a11d2e4"])
     metric: Literal["cosine", "euclidean"]
     took_ms: float = Field(description="Decoding, embedding and search.", examples=[21.4])
@@ -127,6 +117,8 @@ class SearchResponse(BaseModel):
 
 class BatchResponse(BaseModel):
     """The answers in the order of the searches."""
+
+    model_config = _example({"results": [SEARCH]})
 
     results: list[SearchResponse]
 
@@ -141,6 +133,8 @@ class EmbeddingOut(BaseModel):
 
 class EmbedResponse(BaseModel):
     """The vectors of uploaded pictures, in their order."""
+
+    model_config = _example(EMBEDDED)
 
     featurizer: str = Field(description="Fingerprint of what made them.")
     dim: int
@@ -160,6 +154,8 @@ class MonthCount(BaseModel):
 class FacetsOut(BaseModel):
     """How many tiles a filter leaves, and what they are."""
 
+    model_config = _example(FACETS)
+
     generation: str
     matching: int
     labels: list[LabelCount] = Field(description="The most frequent first.")
@@ -169,7 +165,7 @@ class FacetsOut(BaseModel):
     first: dt.datetime | None
     last: dt.datetime | None
     bounds: Bounds | None = Field(
-        description="Around all placed tiles; the whole circle of longitudes where any crosses 180°."
+        description="Around all placed tiles; all longitudes where any tile crosses 180°."
     )
     unplaced: int
 
@@ -225,6 +221,8 @@ class RefusedOut(BaseModel):
 class StatsOut(BaseModel):
     """What this server searches, and how it does."""
 
+    model_config = _example(STATS)
+
     name: str
     generation: str
     loaded: dt.datetime
@@ -242,14 +240,39 @@ class StatsOut(BaseModel):
 
 
 class MapOut(BaseModel):
-    """A 2-D projection of a sample of the archive, columns of equal length; or how far it is."""
+    """A 2-D projection of a sample of the archive, columns of equal length; or how far it is.
 
-    status: Literal["ready", "computing", "failed"]
+    Pictures are found by tile id: /v1/tiles/{tile_id}/image?size=256.
+    """
+
+    model_config = _example(
+        {
+            "status": "ready",
+            "generation": "000003-5f0c9a11d2e4",
+            "method": "umap",
+            "stage": None,
+            "progress": 1.0,
+            "x": [-0.4213],
+            "y": [0.9907],
+            "tile_ids": [TILE["tile_id"]],
+            "labels": ["coast"],
+        }
+    )
+
+    status: Literal["ready", "computing", "failed"] = Field(
+        description="computing: ask again after Retry-After. failed: the server's log says why; "
+        "it is tried again when it is asked for after five minutes."
+    )
     generation: str
-    method: Literal["umap", "pca"] | None = None
-    x: list[float] = Field(default_factory=list, description="Scaled to -1..1.")
-    y: list[float] = Field(default_factory=list)
-    tiles: list[TileOut] = Field(default_factory=list)
+    method: Literal["umap", "pca"] | None = Field(
+        None, description="pca for a few tiles, and where UMAP cannot be computed."
+    )
+    stage: str | None = Field(None, description="What is being done, while computing.")
+    progress: float = Field(0.0, ge=0, le=1, description="Share of the work that is done.")
+    x: list[float] = Field(default_factory=list, description="In -1..1.")
+    y: list[float] = Field(default_factory=list, description="In -1..1, to the scale of x.")
+    tile_ids: list[str] = Field(default_factory=list)
+    labels: list[str | None] = Field(default_factory=list)
 
 
 class ReloadOut(BaseModel):

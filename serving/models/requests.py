@@ -5,12 +5,28 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from featurizer.tiles import Bounds
 
+_GREATEST = 2**31 - 1  # of whole numbers: what the index counts with
 TILE_EXAMPLE = "gs://imagery/2021/scene.tif#512,256,256,256"
 MonthDay = Annotated[str, Field(pattern=r"^(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$")]
+
+
+def _instant(value: Any) -> Any:
+    """A moment out of ISO 8601 text, a day alone being its first; not of a number of seconds."""
+    if isinstance(value, dt.datetime) or value is None:
+        return value
+    try:
+        if not isinstance(value, str):
+            raise ValueError(f"{type(value).__name__} is not text")
+        return dt.datetime.fromisoformat(value)
+    except ValueError as error:
+        raise ValueError("give ISO 8601 text, such as 2021-07-14T00:00:00Z") from error
+
+
+Instant = Annotated[dt.datetime, BeforeValidator(_instant)]
 Quality = Literal["fast", "balanced", "high"]
 ExportFormat = Literal["csv", "geojson", "geoparquet", "parquet", "zip"]
 
@@ -18,7 +34,7 @@ ExportFormat = Literal["csv", "geojson", "geoparquet", "parquet", "zip"]
 class Strict(BaseModel):
     """A request: unknown fields are refused, so that a misspelt one is heard of."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ExampleIn(Strict):
@@ -71,8 +87,8 @@ class FilterIn(Strict):
         }
     )
 
-    start: dt.datetime | None = Field(None, description="Taken at or after; UTC without an offset.")
-    end: dt.datetime | None = Field(None, description="Taken before; UTC without an offset.")
+    start: Instant | None = Field(None, description="Taken at or after; UTC without an offset.")
+    end: Instant | None = Field(None, description="Taken before; UTC without an offset.")
     season: Season | None = None
     bbox: Bounds | None = Field(
         None,
@@ -81,9 +97,14 @@ class FilterIn(Strict):
     )
     polygon: dict[str, Any] | None = Field(
         None,
-        description="A GeoJSON Polygon or MultiPolygon; longitudes may pass 180. Tiles whose bounds "
-        "touch it match.",
-        examples=[{"type": "Polygon", "coordinates": [[[110, -45], [155, -45], [130, -10], [110, -45]]]}],
+        description="A GeoJSON Polygon or MultiPolygon; longitudes may pass 180. Tiles whose "
+        "bounds touch it match.",
+        examples=[
+            {
+                "type": "Polygon",
+                "coordinates": [[[110, -45], [155, -45], [130, -10], [110, -45]]],
+            }
+        ],
     )
     labels: list[str | None] | None = Field(
         None, min_length=1, max_length=1000, description="Any of these; null: without a label."
@@ -119,32 +140,46 @@ class ShapeIn(Strict):
     )
 
 
-class Ask(Strict):
-    """Examples, and how to search by them."""
+class How(Strict):
+    """How to search, whatever by."""
 
-    positive: list[ExampleIn] = Field(min_length=1, description="Pictures to be like.")
-    negative: list[ExampleIn] = Field(default_factory=list, description="Pictures to be unlike.")
     strategy: Literal["mean", "best"] = Field(
         "mean",
-        description="mean: near to the weighted mean of the positives, less `negative_weight` times "
-        "that of the negatives (Rocchio). best: like any one positive; what is more like a negative "
-        "loses the difference.",
+        description="mean: near to the weighted mean of the positives, less `negative_weight` "
+        "times that of the negatives (Rocchio). best: like any one positive; what is more like a "
+        "negative loses the difference.",
     )
     negative_weight: float = Field(0.5, ge=0, le=10, description="Of the negatives, for `mean`.")
-    filter: FilterIn | None = None
-    shape: ShapeIn | None = None
     min_score: float | None = Field(None, description="Only tiles with at least this score.")
     include_examples: bool = Field(
         True, description="Whether tiles that are examples may be hits: each is its own first hit."
     )
     quality: Quality = Field("balanced", description="How much of the index to read.")
     nprobe: int | None = Field(
-        None, ge=1, description="Cells of the index to visit, instead of `quality`."
+        None, ge=1, le=_GREATEST, description="Cells of the index to visit, instead of `quality`."
     )
     exact: bool = Field(False, description="Compare with every vector instead of asking the index.")
 
 
-class SearchRequest(Ask):
+class Ask(How):
+    """Examples, and how to search by them."""
+
+    positive: list[ExampleIn] = Field(min_length=1, description="Pictures to be like.")
+    negative: list[ExampleIn] = Field(default_factory=list, description="Pictures to be unlike.")
+    filter: FilterIn | None = None
+    shape: ShapeIn | None = None
+
+
+class Paging(Strict):
+    """Which hits of a search."""
+
+    k: int = Field(10, ge=1, le=_GREATEST, description="Hits on a page.")
+    cursor: str | None = Field(
+        None, description="Out of the answer before: the page after it, of the same search."
+    )
+
+
+class SearchRequest(Paging, Ask):
     """One search, a page at a time."""
 
     model_config = ConfigDict(
@@ -159,20 +194,42 @@ class SearchRequest(Ask):
         }
     )
 
-    k: int = Field(10, ge=1, description="Hits on a page.")
-    cursor: str | None = Field(
-        None, description="Out of the answer before: the page after it, of the same search."
-    )
+
+class FormSearch(SearchRequest):
+    """The field ``query`` of a form: its files are examples too, so it need not name any."""
+
+    positive: list[ExampleIn] = Field(default_factory=list)
+
+
+class FormFields(Paging, How):
+    """What may stand in a form by itself; it goes before what ``query`` says."""
 
 
 class BatchRequest(Strict):
     """Several searches in one call."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "searches": [
+                        {"positive": [{"tile_id": TILE_EXAMPLE}], "k": 3},
+                        {"positive": [{"tile_id": TILE_EXAMPLE}], "strategy": "best", "k": 3},
+                    ]
+                }
+            ]
+        }
+    )
 
     searches: list[SearchRequest] = Field(min_length=1)
 
 
 class FacetsRequest(Strict):
     """What to count."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"filter": {"labels": ["coast"]}, "max_labels": 20}]}
+    )
 
     filter: FilterIn | None = None
     max_labels: int = Field(100, ge=1, le=10_000, description="The most frequent ones only.")
@@ -183,7 +240,13 @@ class ExportRequest(Strict):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"format": "csv", "limit": 1000, "search": {"positive": [{"tile_id": TILE_EXAMPLE}]}}]
+            "examples": [
+                {
+                    "format": "csv",
+                    "limit": 1000,
+                    "search": {"positive": [{"tile_id": TILE_EXAMPLE}]},
+                }
+            ]
         }
     )
 
@@ -192,9 +255,11 @@ class ExportRequest(Strict):
         "ImageFolder with a table."
     )
     search: Ask | None = Field(None, description="The hits of a search, best first.")
-    tile_ids: list[str] | None = Field(None, min_length=1, description="These tiles, in this order.")
+    tile_ids: list[str] | None = Field(
+        None, min_length=1, description="These tiles, in this order."
+    )
     filter: FilterIn | None = Field(None, description="Every tile that matches.")
-    limit: int = Field(10_000, ge=1, description="Rows at most.")
+    limit: int = Field(10_000, ge=1, le=_GREATEST, description="Rows at most.")
     labels: dict[str, str] | None = Field(
         None, description="Labels of your own by tile id, in place of the archive's."
     )

@@ -41,6 +41,11 @@ class Question:
         """Whether it is one vector asking for its neighbours, which many can ask together."""
         return len(self.positive) == 1 and not self.negative and self.include_examples
 
+    @property
+    def own_row(self) -> int | None:
+        """The tile that is its own first hit: the only positive example, where it may be one."""
+        return self.positive[0].row if len(self.positive) == 1 and self.include_examples else None
+
 
 @dataclass(frozen=True, slots=True)
 class Effort:

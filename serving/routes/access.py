@@ -1,39 +1,113 @@
-"""How routes reach the loaded archive, and leave the event loop for it."""
+"""How routes reach the live service, and leave the event loop for it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TypeVar
+import contextvars
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.to_thread
+import numpy as np
 from fastapi import Request
+from numpy.typing import NDArray
 
-from serving.failures import NotReadyError
-from serving.service import SearchService
+from serving.operations.batching import Batcher
+from serving.operations.keys import Keyring
+from serving.operations.live import Lease, Live
+from serving.operations.recall import RecallSampler
+from serving.operations.together import Pictures, PlainSearch, answer_together, embed_together
 from serving.settings import Settings
+
+if TYPE_CHECKING:
+    from serving.operations.takeover import Takeover
+    from serving.service import SearchService
 
 Answer = TypeVar("Answer")
 
+_MAX_SEARCHES = 32  # of one batch: more answers at once only make the first of them wait
 
-@dataclass(slots=True)
+
 class Access:
-    """What the app holds while it runs; ``service`` is None until the archive is loaded.
+    """What the app holds while it runs: the live service, and the queues before its threads.
 
-    Searches compute and pictures mostly wait for storage, so each has its own cap on threads: a
-    page of slow pictures does not keep searches waiting.
+    ``searcher`` answers plain searches, many at once; ``embedder`` embeds the pictures of all
+    waiting requests in one pass; ``computer`` runs what computes and ``reader`` what waits for
+    storage, one request a thread.  Each has threads of its own, so that a page of slow pictures
+    or an exact search over everything does not keep plain searches waiting.
     """
 
-    settings: Settings
-    service: SearchService | None = None
-    failed: bool = False
-    computing: anyio.CapacityLimiter = field(init=False)
-    reading: anyio.CapacityLimiter = field(init=False)
+    def __init__(self, settings: Settings, keyring: Keyring) -> None:
+        self.settings, self.keyring = settings, keyring
+        self.live = Live(self._settle)
+        self.recall = RecallSampler(self.live, settings.recall_sample_s)
+        self.takeover: Takeover | None = None
+        self.draining = False
+        self._pools: list[ThreadPoolExecutor] = []
+        threads = settings.query_threads
+        answer = partial(answer_together, recall=self.recall)
+        self.searcher: Batcher[PlainSearch, Any] = self._queue(
+            "search", answer, _MAX_SEARCHES, threads
+        )
+        self.embedder: Batcher[Pictures, NDArray[np.float32]] = self._queue(
+            "embed", embed_together, settings.max_embed_batch, threads, _one_torch_thread
+        )
+        self.computer: Batcher[Callable[[], Any], Any] = self._queue("compute", _run, 1, threads)
+        self.reader: Batcher[Callable[[], Any], Any] = self._queue("read", _run, 1, 2 * threads)
 
-    def __post_init__(self) -> None:
-        self.computing = anyio.CapacityLimiter(self.settings.query_threads)
-        self.reading = anyio.CapacityLimiter(2 * self.settings.query_threads)
+    def _queue(
+        self,
+        name: str,
+        work: Callable[[list[Any]], Sequence[Any]],
+        max_batch: int,
+        threads: int,
+        prepare: Callable[[], None] | None = None,
+    ) -> Batcher[Any, Any]:
+        pool = ThreadPoolExecutor(threads, name, prepare)
+        self._pools.append(pool)
+        return Batcher(work, pool, max_batch, threads, self.settings.max_queue, name)
+
+    @property
+    def queues(self) -> tuple[Batcher[Any, Any], ...]:
+        return self.searcher, self.embedder, self.computer, self.reader
+
+    def _settle(self) -> None:
+        for queue in self.queues:
+            queue.settle()
+
+    def close(self) -> None:
+        """Stops the threads once what they work on has ended."""
+        self.recall.stop()
+        if self.takeover is not None:
+            self.takeover.stop()
+        self.live.swap(None)
+        for pool in self._pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    async def search(self, search: PlainSearch) -> Any:
+        """What ``search.finish`` made of the rows found; BusyError where too many wait."""
+        return await self.searcher.submit(search, search.key)
+
+    async def embed(self, service: SearchService, pixels: Sequence[Any]) -> NDArray[np.float32]:
+        """(n, d) vectors of what ``service.prepare`` gave, in a pass shared with other requests."""
+        featurizer = service.featurizer
+        # Passes of a CPU share its cores, each on one; a GPU does one after the other anyway.
+        gpu = featurizer.device.type == "cuda"
+        self.embedder.slots = 1 if gpu else self.settings.query_threads
+        pictures = Pictures(featurizer, pixels)
+        return await self.embedder.submit(pictures, id(featurizer), len(pixels))
+
+
+def _one_torch_thread() -> None:
+    from featurizer.embed import use_one_torch_thread
+
+    use_one_torch_thread()
+
+
+def _run(work: list[Callable[[], Any]]) -> list[Any]:
+    return [each() for each in work]
 
 
 def access_of(request: Request) -> Access:
@@ -43,21 +117,28 @@ def access_of(request: Request) -> Access:
     return access
 
 
-def service_of(request: Request) -> SearchService:
-    """The loaded archive; NotReadyError before it is there."""
-    access = access_of(request)
-    if access.failed:
-        raise NotReadyError("the archive could not be loaded: the server's log says why")
-    if access.service is None:
-        raise NotReadyError("the archive is being loaded: ask again in a moment")
-    return access.service
+def lease(request: Request) -> Lease:
+    """``with lease(request) as service``: one generation to the end; NotReadyError without one."""
+    return Lease(access_of(request).live)
 
 
 async def compute(request: Request, work: Callable[[], Answer]) -> Answer:
-    """``work()`` in a thread, at most ``query_threads`` of them at a time."""
-    return await anyio.to_thread.run_sync(work, limiter=access_of(request).computing)
+    """``work()`` in a thread, ``query_threads`` of them at a time; BusyError where many wait."""
+    answer: Answer = await access_of(request).computer.submit(_in_context(work))
+    return answer
 
 
 async def read(request: Request, work: Callable[[], Answer]) -> Answer:
-    """``work()`` in a thread of those that may wait for storage."""
-    return await anyio.to_thread.run_sync(work, limiter=access_of(request).reading)
+    """``work()`` in a thread of those that may wait for storage; BusyError where many wait."""
+    answer: Answer = await access_of(request).reader.submit(_in_context(work))
+    return answer
+
+
+async def outside(work: Callable[[], Answer]) -> Answer:
+    """``work()`` in a thread of its own, for what is rare and takes minutes."""
+    return await anyio.to_thread.run_sync(work, limiter=anyio.CapacityLimiter(1))
+
+
+def _in_context(work: Callable[[], Answer]) -> Callable[[], Answer]:
+    """``work`` with the request's own context, so that what it logs names the request."""
+    return partial(contextvars.copy_context().run, work)

@@ -1,60 +1,85 @@
-"""``POST /v1/search``: neighbours of uploaded images, of tiles, or of vectors."""
+"""``POST /v1/search``: the tiles that look like the examples, by one search or several."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from itertools import islice
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from pydantic import BaseModel, ValidationError
-from starlette.datastructures import FormData, UploadFile
-from starlette.types import Message, Receive
 
 from featurizer.errors import EmbeddingError, QueryError, UnknownTileError
-from serving.errors import documented
-from serving.failures import ImageRefusedError, NotReadyError, TooLargeError, UnsupportedBodyError
-from serving.models import SearchOptions, SearchRequest, SearchResponse
-from serving.routes.access import access_of, compute, service_of
-from serving.service import Query, SearchService, Upload
+from serving.asking import Asked, asked_of
+from serving.conversion import dumps
+from serving.errors import common, documented
+from serving.failures import (
+    ImageRefusedError,
+    StaleCursorError,
+    TooLargeError,
+    UnsupportedBodyError,
+)
+from serving.models.answers import BatchResponse, SearchResponse
+from serving.models.requests import BatchRequest, FormFields, FormSearch, SearchRequest
+from serving.query.question import Vector
+from serving.routes.access import access_of, compute, lease, read
+from serving.routes.bodies import (
+    from_fields,
+    json_body,
+    json_content,
+    json_request,
+    json_response,
+    parsed,
+)
+from serving.searching import check, is_plain, plain, search_all
+from serving.searching import search as page
+from serving.service import SearchService
+from serving.uploads import FORM, JSON, kind_of, read_form
 
 router = APIRouter(prefix="/v1", tags=["search"])
 
-_FIELD_BYTES = 1024  # k, nprobe and exact are short
-_ENVELOPE_BYTES = 16_384  # part headers and boundaries around the images
-_FORM_FIELDS = tuple(SearchOptions.model_fields)
-Model = TypeVar("Model", bound=BaseModel)
-
-_FORM_SCHEMA = {
+_FILES = {"type": "array", "items": {"type": "string", "format": "binary"}}
+_FORM_SCHEMA: dict[str, Any] = {
     "type": "object",
-    "required": ["image"],
     "properties": {
-        "image": {
-            "type": "array",
-            "items": {"type": "string", "format": "binary"},
-            "description": "One or several images; each is a query of its own.",
+        "image": {**_FILES, "description": "Pictures to be like."},
+        "negative_image": {**_FILES, "description": "Pictures to be unlike."},
+        "query": {
+            "type": "string",
+            "contentMediaType": JSON,
+            "contentSchema": {"$ref": "#/components/schemas/FormSearch"},
+            "description": "All else of the search as JSON; it may name more examples.",
         },
-        "k": {"type": "integer", "minimum": 1, "default": 10},
-        "nprobe": {"type": "integer", "minimum": 1},
-        "exact": {"type": "boolean", "default": False},
+        **FormFields.model_json_schema()["properties"],
     },
+    "additionalProperties": False,
 }
 _BODY: dict[str, Any] = {
     "required": True,
     "content": {
-        "multipart/form-data": {
+        JSON: json_content(SearchRequest),
+        FORM: {
             "schema": _FORM_SCHEMA,
-            "encoding": {"image": {"contentType": "image/*"}},
-            "example": {"image": ["(a file)"], "k": 10, "exact": False},
-        },
-        "application/json": {
-            "schema": {"$ref": "#/components/schemas/SearchRequest"},
-            "example": SearchRequest.model_json_schema()["examples"][0],
+            "encoding": {
+                "image": {"contentType": "image/*"},
+                "negative_image": {"contentType": "image/*"},
+            },
+            "example": {"image": ["(a file)"], "k": 10, "query": '{"filter": {"labels": ["ice"]}}'},
         },
     },
 }
+_ERRORS = documented(
+    UnknownTileError,
+    StaleCursorError,
+    TooLargeError,
+    UnsupportedBodyError,
+    QueryError,
+    ImageRefusedError,
+    EmbeddingError,
+    RequestValidationError,
+)
 
 
 @router.post(
@@ -62,150 +87,80 @@ _BODY: dict[str, Any] = {
     summary="The pictures that look like these",
     response_model=SearchResponse,
     openapi_extra={"requestBody": _BODY},
-    responses=documented(
-        UnknownTileError,
-        TooLargeError,
-        UnsupportedBodyError,
-        QueryError,
-        ImageRefusedError,
-        EmbeddingError,
-        RequestValidationError,
-        NotReadyError,
-    ),
+    responses={**common(), **_ERRORS},
 )
 async def search(request: Request) -> Response:
-    """Give images as ``multipart/form-data``, or tile ids and vectors as JSON.
+    """Give examples as JSON, or pictures' files as ``multipart/form-data``.
 
-    A tile is its own first neighbour; so is an uploaded image that the archive holds.
+    A tile that is the only positive example is its own first hit; so is an uploaded picture that
+    the archive holds.
     """
-    service = service_of(request)
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    bounded = _bounded(request)
-    if kind == "multipart/form-data":
-        return await _by_images(bounded, service)
-    if kind == "application/json":
-        return await _by_json(bounded, service)
-    raise UnsupportedBodyError(
-        f"content type {kind or 'missing'}: send images as multipart/form-data, or tile ids and "
-        "vectors as application/json"
+    started = time.perf_counter()
+    with lease(request):  # where nothing is loaded yet, that is said before a body is read
+        pass
+    asked = await _asked(request)
+    with lease(request) as service:
+        check([asked], service.settings)
+        (vectors,) = await _embedded(request, service, [asked])
+        if is_plain(asked):
+            data = await access_of(request).search(plain(service, asked, vectors, started))
+        else:
+            data = await compute(request, lambda: dumps(page(service, asked, vectors, started)))
+    return json_response(data)
+
+
+@router.post(
+    "/search/batch",
+    summary="Several searches in one call",
+    response_model=BatchResponse,
+    openapi_extra=json_request(BatchRequest),
+    responses={**common(), **_ERRORS},
+)
+async def search_batch(request: Request) -> Response:
+    """Answered of one generation, in their order; where one is refused, all are."""
+    started = time.perf_counter()
+    batch = await json_body(request, BatchRequest)
+    with lease(request) as service:
+        asked = await read(
+            request,
+            lambda: [
+                asked_of(one, where=f"searches[{place}].")
+                for place, one in enumerate(batch.searches)
+            ],
+        )
+        check(asked, service.settings)
+        vectors = await _embedded(request, service, asked)
+        data = await compute(
+            request,
+            lambda: dumps({"results": search_all(service, asked, vectors, started)}),
+        )
+    return json_response(data)
+
+
+async def _asked(request: Request) -> Asked[SearchRequest]:
+    """The search as it came; base64 is decoded in a thread where there is much of it."""
+    if kind_of(request, JSON, FORM) == JSON:
+        ask = await json_body(request, SearchRequest)
+        if any(one.image is not None for one in (*ask.positive, *ask.negative)):
+            return await read(request, lambda: asked_of(ask))
+        return asked_of(ask)
+    form = await read_form(request, access_of(request).settings, "image", "negative_image")
+    text = form.fields.pop("query", "{}")
+    fields = from_fields(FormFields, form.fields).model_dump(exclude_unset=True)
+    query = (await read(request, lambda: parsed(FormSearch, text))).model_copy(update=fields)
+    return await read(
+        request, lambda: asked_of(query, form.uploads["image"], form.uploads["negative_image"])
     )
 
 
-async def _by_images(request: Request, service: SearchService) -> Response:
-    # One more file than allowed is let through, so that the refusal can be our own.
-    limits = access_of(request).settings
-    async with request.form(
-        max_files=limits.max_images + 1, max_fields=16, max_part_size=_FIELD_BYTES
-    ) as form:
-        options = _options_of(form)
-        uploads = [Upload(file.filename or "image", await file.read()) for file in _files(form)]
-    _check_uploads(uploads, limits.max_images, limits.max_upload_bytes)
-
-    def answer() -> Response:
-        started = time.perf_counter()
-        return _answer(service, service.queries_of_images(uploads), options, started)
-
-    return await compute(request, answer)
-
-
-async def _by_json(request: Request, service: SearchService) -> Response:
-    body = await request.body()
-
-    def answer() -> Response:
-        started = time.perf_counter()
-        asked = _validated(SearchRequest, body)
-        count = len(asked.tile_ids) + len(asked.vectors)
-        if not count:
-            raise QueryError("nothing to search by: give tile_ids, vectors or both")
-        if count > access_of(request).settings.max_images:
-            raise TooLargeError(
-                f"{count} queries, but this server takes {access_of(request).settings.max_images} "
-                "at a time: ask in several requests"
-            )
-        queries = service.queries_of_tiles(asked.tile_ids)
-        queries += service.queries_of_vectors(asked.vectors)
-        return _answer(service, queries, asked, started)
-
-    return await compute(request, answer)
-
-
-def _answer(
-    service: SearchService, queries: Sequence[Query], options: SearchOptions, started: float
-) -> Response:
-    found = service.search(queries, options, started)
-    return Response(found.model_dump_json(), media_type="application/json")
-
-
-def _validated(model: type[Model], data: bytes | dict[str, Any]) -> Model:
-    """The model of JSON bytes or of form fields; RequestValidationError names what is wrong."""
-    try:
-        if isinstance(data, bytes):
-            return model.model_validate_json(data)
-        return model.model_validate(data)
-    except ValidationError as error:
-        raise RequestValidationError(error.errors(include_url=False)) from error
-
-
-def _options_of(form: FormData) -> SearchOptions:
-    """k, nprobe and exact; an empty field counts as absent, as browsers send it."""
-    fields = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
-    for name, _ in fields:
-        if name == "image":
-            raise QueryError("the field `image` holds text: send it as a file")
-    return _validated(SearchOptions, {name: value for name, value in fields if value != ""})
-
-
-def _files(form: FormData) -> list[UploadFile]:
-    """The images; QueryError names a file in any other field, and their absence."""
-    files = []
-    for name, value in form.multi_items():
-        if not isinstance(value, UploadFile):
-            continue
-        if name != "image":
-            raise QueryError(
-                f"a file in the field {name!r}: send images in the field `image` (others are "
-                f"{', '.join(_FORM_FIELDS)})"
-            )
-        files.append(value)
-    if not files:
-        raise QueryError("no image: send one or several files in the field `image`")
-    return files
-
-
-def _check_uploads(uploads: Sequence[Upload], max_images: int, max_bytes: int) -> None:
-    if len(uploads) > max_images:
-        raise TooLargeError(
-            f"{len(uploads)} images or more, but this server takes {max_images} at a time: send "
-            "them in several requests"
-        )
-    for upload in uploads:
-        if len(upload.data) > max_bytes:
-            raise TooLargeError(
-                f"{upload.name}: {len(upload.data):,} bytes, but this server takes {max_bytes:,}: "
-                "scale the image down"
-            )
-
-
-def _bounded(request: Request) -> Request:
-    """The request, read no further than its limit: TooLargeError out of whatever reads it."""
-    settings = access_of(request).settings
-    limit = settings.max_upload_bytes * settings.max_images + _ENVELOPE_BYTES
-    refusal = TooLargeError(f"the body is more than {limit:,} bytes: send fewer or smaller images")
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > limit:
-        raise refusal
-    return Request(request.scope, _counted(request.receive, limit, refusal))
-
-
-def _counted(receive: Receive, limit: int, refusal: TooLargeError) -> Receive:
-    seen = 0
-
-    async def counted() -> Message:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > limit:
-            raise refusal
-        return message
-
-    return counted
+async def _embedded(
+    request: Request, service: SearchService, asked: Sequence[Asked[SearchRequest]]
+) -> list[list[Vector]]:
+    """Vectors of each search's uploads: decoded in a thread, embedded with those of others."""
+    uploads = [upload for one in asked for upload in one.uploads]
+    if not uploads:
+        return [[] for _ in asked]
+    ready = await compute(request, lambda: service.prepare(uploads))
+    embedded = await access_of(request).embed(service, ready)
+    vectors = iter(service.vectors_of(uploads, list(embedded)))
+    return [list(islice(vectors, len(one.uploads))) for one in asked]

@@ -1,4 +1,4 @@
-"""Tiles of the archive: a sample, one tile's record, one tile's picture."""
+"""Tiles of the archive: a sample, one tile's record, its picture, and what lies around it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from featurizer.errors import StorageError, UnknownTileError
-from serving.errors import documented
-from serving.failures import NotReadyError, SourceGoneError
-from serving.models import TileOut, TilesOut, image_version
-from serving.routes.access import read, service_of
+from serving.conversion import dumps, image_version, tile_dict
+from serving.errors import common, documented
+from serving.failures import SourceGoneError
+from serving.models.answers import NearbyOut, TileOut, TilesOut
+from serving.routes.access import compute, lease, read
+from serving.routes.bodies import json_response
 from serving.service import SearchService
 from serving.thumbnails import MAX_SIZE_PX, ImageFormat
 
 router = APIRouter(prefix="/v1/tiles", tags=["tiles"])
 _KEEP = "private, max-age=31536000, immutable"
+_LARGEST_SEED = 2**53 - 1  # which JavaScript's numbers hold, too
 
 
 class PictureQuery(BaseModel):
@@ -38,15 +41,18 @@ class PictureQuery(BaseModel):
 @router.get(
     "",
     summary="Tiles drawn at random, to begin with",
-    responses=documented(RequestValidationError, NotReadyError),
+    response_model=TilesOut,
+    responses={**common(), **documented(RequestValidationError)},
 )
 async def sample(
     request: Request,
     sample: Annotated[int, Query(ge=1, le=200, description="How many.")] = 24,
-    seed: Annotated[int, Query(ge=0, description="The same seed draws the same tiles.")] = 0,
-) -> TilesOut:
-    service = service_of(request)
-    return TilesOut(tiles=await read(request, lambda: service.sample(sample, seed)))
+    seed: Annotated[
+        int, Query(ge=0, le=_LARGEST_SEED, description="The same seed draws the same tiles.")
+    ] = 0,
+) -> Response:
+    with lease(request) as service:
+        return json_response(await read(request, lambda: dumps(service.sample(sample, seed))))
 
 
 @router.get(
@@ -62,26 +68,45 @@ async def sample(
             },
         },
         304: {"description": "The picture that the client holds (If-None-Match) is the one."},
-        **documented(
-            UnknownTileError, SourceGoneError, RequestValidationError, StorageError, NotReadyError
-        ),
+        **common(),
+        **documented(UnknownTileError, SourceGoneError, RequestValidationError, StorageError),
     },
 )
 async def tile_image(
     request: Request, tile_id: str, wanted: Annotated[PictureQuery, Query()]
 ) -> Response:
-    service = service_of(request)
-    if not _asks_for_picture(request):
-        record = await read(request, lambda: service.tile(f"{tile_id}/image")[1])
-        return Response(TileOut.of(record).model_dump_json(), media_type="application/json")
-    held = request.headers.get("if-none-match", "")
-    return await read(request, lambda: _picture(service, tile_id, wanted, held))
+    with lease(request) as service:
+        if not _ends_in(request, "/image"):
+            return await _record(request, service, f"{tile_id}/image")
+        held = request.headers.get("if-none-match", "")
+        return await read(request, lambda: _picture(service, tile_id, wanted, held))
 
 
-def _asks_for_picture(request: Request) -> bool:
-    """False when "/image" is the end of the id itself: then its slash came percent-encoded."""
-    raw = request.scope.get("raw_path") or b"/image"
-    return bytes(raw).endswith(b"/image")
+@router.get(
+    "/{tile_id:path}/nearby",
+    summary="Other dates over the same place, and the tiles beside it",
+    response_model=NearbyOut,
+    responses={**common(), **documented(UnknownTileError, RequestValidationError)},
+)
+async def nearby(
+    request: Request,
+    tile_id: str,
+    limit: Annotated[int, Query(ge=1, le=200, description="How many of either, at most.")] = 24,
+) -> Response:
+    with lease(request) as service:
+        if not _ends_in(request, "/nearby"):
+            return await _record(request, service, f"{tile_id}/nearby")
+        return json_response(await compute(request, lambda: dumps(service.nearby(tile_id, limit))))
+
+
+def _ends_in(request: Request, ending: str) -> bool:
+    """False when this is the end of the id itself: then its slash came percent-encoded."""
+    raw = request.scope.get("raw_path") or ending.encode()
+    return bytes(raw).endswith(ending.encode())
+
+
+async def _record(request: Request, service: SearchService, tile_id: str) -> Response:
+    return json_response(await read(request, lambda: dumps(tile_dict(service.tile(tile_id)[1]))))
 
 
 def _picture(service: SearchService, tile_id: str, wanted: PictureQuery, held: str) -> Response:
@@ -101,9 +126,10 @@ def _picture(service: SearchService, tile_id: str, wanted: PictureQuery, held: s
 @router.get(
     "/{tile_id:path}",
     summary="What is known of a tile",
-    responses=documented(UnknownTileError, RequestValidationError, NotReadyError),
+    response_model=TileOut,
+    responses={**common(), **documented(UnknownTileError, RequestValidationError)},
 )
-async def tile(request: Request, tile_id: str) -> TileOut:
+async def tile(request: Request, tile_id: str) -> Response:
     """``tile_id`` is percent-encoded as one segment: ``/`` is ``%2F``, ``#`` is ``%23``."""
-    service = service_of(request)
-    return await read(request, lambda: TileOut.of(service.tile(tile_id)[1]))
+    with lease(request) as service:
+        return await _record(request, service, tile_id)

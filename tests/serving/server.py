@@ -1,4 +1,4 @@
-"""A real server on a free port, for as long as a test needs it."""
+"""A real server on a free port, for as long as a test needs it, set up as `serving run` does."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from collections.abc import Callable, Iterator
 
 import httpx
 import uvicorn
-from starlette.types import ASGIApp
+from fastapi import FastAPI
+
+from serving.operations.server import config_of
 
 START_TIMEOUT_S = 60
 
 
 @contextlib.contextmanager
-def running(app: ASGIApp) -> Iterator[str]:
+def running(app: FastAPI) -> Iterator[str]:
     """The address at which ``app`` answers, its archive perhaps not loaded yet."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on"))
+    listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+    server = uvicorn.Server(config_of(app, app.state.access.settings))
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     try:
-        _wait_for(lambda: server.started, "the server did not start")
+        wait_for(lambda: server.started, "the server did not start")
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
@@ -32,11 +33,19 @@ def running(app: ASGIApp) -> Iterator[str]:
         listener.close()
 
 
+@contextlib.contextmanager
+def ready(app: FastAPI) -> Iterator[httpx.Client]:
+    """A client of ``app``, which has loaded its archive."""
+    with running(app) as address, httpx.Client(base_url=address, timeout=30) as client:
+        wait_until_ready(client)
+        yield client
+
+
 def wait_until_ready(client: httpx.Client) -> None:
-    _wait_for(lambda: client.get("/readyz").status_code == 200, "the archive did not load")
+    wait_for(lambda: client.get("/readyz").status_code == 200, "the archive did not load")
 
 
-def _wait_for(condition: Callable[[], bool], failure: str) -> None:
+def wait_for(condition: Callable[[], bool], failure: str) -> None:
     end = time.monotonic() + START_TIMEOUT_S
     while not condition():
         assert time.monotonic() < end, failure

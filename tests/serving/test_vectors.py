@@ -52,10 +52,12 @@ def test_an_id_out_of_range_is_refused(wrong):
         Bases([1, 2]).locate(np.array([0, wrong]))
 
 
-@pytest.mark.parametrize("open_maps", [1, 256])
-def test_gather_takes_rows_in_any_order_and_repeated(archive, open_maps):
+@pytest.mark.parametrize(
+    "options", [{"open_maps": 1}, {"mapped_bytes": 0}, {"open_maps": 1, "mapped_bytes": 0}]
+)
+def test_gather_takes_rows_in_any_order_and_repeated(archive, options):
     ids = np.random.default_rng(0).integers(0, 100, 300)
-    got = opened(archive, open_maps=open_maps).gather(ids)
+    got = opened(archive, **options).gather(ids)
     assert got.dtype == np.float32
     np.testing.assert_array_equal(got, archive.vectors[ids].astype(np.float32))
     assert opened(archive).gather(np.empty(0, np.int64)).shape == (0, 16)

@@ -1,0 +1,63 @@
+"""Bodies of requests as models, and answers as responses."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from pydantic import BaseModel, ValidationError
+
+from serving.routes.access import access_of, read
+from serving.uploads import JSON, kind_of, read_body
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_AT_ONCE_BYTES = 16_384  # parsed in 0.1 ms; more is parsed in a thread
+
+
+def parsed(model: type[Model], data: bytes | str) -> Model:
+    """The model out of JSON, types taken strictly; RequestValidationError names what is wrong."""
+    try:
+        return model.model_validate_json(data, strict=True)
+    except ValidationError as error:
+        raise _invalid(error) from error
+
+
+def from_fields(model: type[Model], fields: dict[str, str]) -> Model:
+    """The model out of a form's texts, numbers and truths read out of them."""
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        raise _invalid(error) from error
+
+
+def _invalid(error: ValidationError) -> RequestValidationError:
+    return RequestValidationError(error.errors(include_url=False, include_input=False))
+
+
+async def json_body(request: Request, model: type[Model]) -> Model:
+    """The request's body as the model; UnsupportedBodyError where it is not JSON."""
+    kind_of(request, JSON)
+    data = await read_body(request, access_of(request).settings.max_json_bytes)
+    if len(data) <= _AT_ONCE_BYTES:
+        return parsed(model, data)
+    return await read(request, lambda: parsed(model, data))
+
+
+def json_response(data: bytes) -> Response:
+    return Response(data, media_type=JSON)
+
+
+def json_request(model: type[BaseModel]) -> dict[str, Any]:
+    """OpenAPI's extra for a route that reads ``model`` out of its body by itself."""
+    return {"requestBody": {"required": True, "content": {JSON: json_content(model)}}}
+
+
+def json_content(model: type[BaseModel]) -> dict[str, Any]:
+    """OpenAPI's media type of ``model``, with the model's own first example."""
+    return {
+        "schema": {"$ref": f"#/components/schemas/{model.__name__}"},
+        "example": model.model_json_schema()["examples"][0],
+    }

@@ -1,0 +1,176 @@
+// The tiles on the map: an outline each, a dot where the outline would be too small to see.
+
+import Feature from "ol/Feature";
+import { MultiLineString, MultiPolygon, Point } from "ol/geom";
+import VectorLayer from "ol/layer/Vector";
+import VectorSource from "ol/source/Vector";
+import { Circle, Fill, Stroke, Style } from "ol/style";
+
+import { centreOf, isWithin, outlineOf, piecesOf, ringOfBox, widthOf, type Bounds } from "./geometry";
+import { faded, type Palette } from "./palette";
+
+export interface MapTile {
+  tile_id: string;
+  bounds: Bounds | null;
+}
+
+export type Mark = "normal" | "positive" | "negative" | "selected";
+
+const MARKS: Mark[] = ["normal", "positive", "negative", "selected"];
+/** Footprints narrower than this are drawn as dots, of MARK_RADIUS pixels. */
+const LEAST_PX = 9;
+const MARK_RADIUS: Record<Mark, number> = { normal: 3.5, positive: 5, negative: 5, selected: 5 };
+
+interface Shapes {
+  bounds: Bounds;
+  outline: MultiLineString;
+  dot: Point;
+  degrees: number;
+}
+
+type Pair = { area: Style[]; dot: Style };
+type Placed = MapTile & { bounds: Bounds };
+
+const degreesOf = (bounds: Bounds): number => Math.max(widthOf(bounds), bounds[3] - bounds[1]);
+
+// The last is on top: small tiles over large ones; of one size the best, which is given first.
+function inOrderOfDrawing(tiles: MapTile[]): Placed[] {
+  const placed = tiles.filter((tile): tile is Placed => tile.bounds !== null).reverse();
+  return placed.sort((a, b) => degreesOf(b.bounds) - degreesOf(a.bounds));
+}
+
+/** Footprints with their marks, and the one that is pointed at above all others. */
+export class Footprints {
+  private readonly source = new VectorSource();
+  private readonly pointed = new VectorSource();
+  readonly layer = new VectorLayer({ source: this.source, zIndex: 10, updateWhileInteracting: true });
+  readonly pointedLayer = new VectorLayer({ source: this.pointed, zIndex: 12, updateWhileInteracting: true });
+  private readonly features = new Map<string, Feature>();
+  private readonly shapes = new WeakMap<Feature, Shapes>();
+  private marks = new Map<string, Mark>();
+  private pointedId: string | null = null;
+  private placed: Bounds[] = [];
+
+  /** Draws these tiles and no others; those without bounds are left out.  How many are drawn. */
+  show(tiles: MapTile[]): number {
+    this.source.clear(true);
+    this.pointed.clear(true);
+    this.features.clear();
+    this.placed = [];
+    for (const tile of inOrderOfDrawing(tiles)) {
+      this.placed.push(tile.bounds);
+      this.features.set(tile.tile_id, this.featureOf(tile.tile_id, tile.bounds));
+    }
+    this.source.addFeatures([...this.features.values()]);
+    this.point(this.pointedId);
+    return this.features.size;
+  }
+
+  get bounds(): Bounds[] {
+    return this.placed;
+  }
+
+  /** The tiles drawn at a place, the topmost first; dots are hit `tolerance` pixels beside them too. */
+  at([x, y]: [number, number], resolution: number, tolerance: number): string[] {
+    const ids: string[] = [];
+    for (const [id, feature] of this.features) {
+      const shapes = this.shapes.get(feature);
+      if (!shapes) continue;
+      const small = this.isSmall(feature, resolution);
+      const reach = (tolerance + (small ? MARK_RADIUS.normal : 0)) * resolution;
+      if (isWithin(shapes.bounds, x, y, reach)) ids.push(id);
+    }
+    return ids.reverse();
+  }
+
+  /** Marks these tiles, whether they are shown now or come to be. */
+  mark(positive: Set<string>, negative: Set<string>, selected: Set<string>): void {
+    const of = (ids: Set<string>, mark: Mark) => [...ids].map((id): [string, Mark] => [id, mark]);
+    this.marks = new Map([...of(selected, "selected"), ...of(negative, "negative"), ...of(positive, "positive")]);
+    this.source.changed();
+  }
+
+  /** Draws one tile above all others, as soon as it is shown. */
+  point(tileId: string | null): void {
+    this.pointedId = tileId;
+    const feature = tileId === null ? undefined : this.features.get(tileId);
+    if (this.pointed.getFeatures()[0] === feature) return;
+    this.pointed.clear(true);
+    if (feature) this.pointed.addFeature(feature);
+    this.pointed.changed();
+  }
+
+  paint(palette: Palette): void {
+    const pairs = Object.fromEntries(MARKS.map((mark) => [mark, this.pairOf(mark, palette)])) as Record<Mark, Pair>;
+    this.layer.setStyle((feature, resolution) => {
+      const mark = this.marks.get(String(feature.getId())) ?? "normal";
+      return this.isSmall(feature as Feature, resolution) ? pairs[mark].dot : pairs[mark].area;
+    });
+    const pointed = this.pointedPair(palette);
+    this.pointedLayer.setStyle((feature, resolution) =>
+      this.isSmall(feature as Feature, resolution) ? pointed.dot : pointed.area,
+    );
+  }
+
+  private featureOf(tileId: string, bounds: Bounds): Feature {
+    const pieces = piecesOf(ringOfBox(bounds));
+    const feature = new Feature({ geometry: new MultiPolygon(pieces.map((piece) => [piece])) });
+    feature.setId(tileId);
+    this.shapes.set(feature, {
+      bounds,
+      outline: new MultiLineString(outlineOf(pieces)),
+      dot: new Point(centreOf(bounds)),
+      degrees: degreesOf(bounds),
+    });
+    return feature;
+  }
+
+  private isSmall(feature: Feature, resolution: number): boolean {
+    return (this.shapes.get(feature)?.degrees ?? 0) < LEAST_PX * resolution;
+  }
+
+  private lineStyle(stroke: Stroke, zIndex: number): Style {
+    return new Style({
+      stroke,
+      zIndex,
+      geometry: (feature) => this.shapes.get(feature as Feature)?.outline,
+    });
+  }
+
+  private pairOf(mark: Mark, palette: Palette): Pair {
+    const colour = palette[mark];
+    const zIndex = MARKS.indexOf(mark);
+    const width = mark === "normal" ? 1.5 : 2.5;
+    return {
+      area: [
+        new Style({ fill: new Fill({ color: faded(colour, mark === "normal" ? 0.14 : 0.26) }), zIndex }),
+        this.lineStyle(new Stroke({ color: faded(palette.halo, 0.75), width: width + 1.5, lineCap: "butt" }), zIndex),
+        this.lineStyle(new Stroke({ color: colour, width }), zIndex),
+      ],
+      dot: this.dotStyle(colour, palette.halo, MARK_RADIUS[mark], zIndex),
+    };
+  }
+
+  private pointedPair(palette: Palette): Pair {
+    return {
+      area: [
+        new Style({ fill: new Fill({ color: faded(palette.hover, 0.2) }) }),
+        this.lineStyle(new Stroke({ color: palette.halo, width: 6, lineCap: "butt" }), 1),
+        this.lineStyle(new Stroke({ color: palette.hover, width: 3 }), 2),
+      ],
+      dot: this.dotStyle(palette.hover, palette.halo, 7, 1),
+    };
+  }
+
+  private dotStyle(colour: string, halo: string, radius: number, zIndex: number): Style {
+    return new Style({
+      zIndex,
+      image: new Circle({
+        radius,
+        fill: new Fill({ color: colour }),
+        stroke: new Stroke({ color: halo, width: 1.25 }),
+      }),
+      geometry: (feature) => this.shapes.get(feature as Feature)?.dot,
+    });
+  }
+}

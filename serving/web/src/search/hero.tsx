@@ -1,0 +1,38 @@
+// How it begins: what this is, and where a picture goes in.
+
+import { bytes } from "../format";
+import { Icon } from "../shell/icons";
+import { stats } from "../state/store";
+import { PictureButtons } from "./intake";
+
+export function Hero() {
+  const limit = stats.value?.limits.max_upload_bytes;
+  return (
+    <section class="hero" id="hero" aria-labelledby="headline">
+      <div class="pitch">
+        <h1 id="headline">
+          Show it one place.
+          <br />
+          See every place like it.
+        </h1>
+        <p>
+          Give satellite or aerial pictures and this archive returns the ones that look most alike.
+          Then say which of them are right and which are wrong, and it looks again.
+        </p>
+      </div>
+      <div class="drop" id="drop">
+        <p>
+          <Icon name="upload" />
+          <span class="for-mouse">
+            <strong>Drop a picture here</strong>, or paste one
+          </span>
+          <span class="for-touch">
+            <strong>Start with a picture</strong> of yours
+          </span>
+        </p>
+        <PictureButtons />
+        <p class="meta">JPEG, PNG, TIFF, WebP, GIF{limit ? `, up to ${bytes(limit)}` : ""}. Or begin with any picture below.</p>
+      </div>
+    </section>
+  );
+}

@@ -1,0 +1,103 @@
+// The map beside the grid.  OpenLayers is large, so it comes once a map is to be seen.
+
+import { effect, signal, untracked } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import type { WorldMap } from "../map/world-map";
+import { Icon } from "../shell/icons";
+import { tileExample } from "../state/examples";
+import { report, results, searches, tilesMatching } from "../state/searching";
+import { selectedIds } from "../state/selection";
+import { address, filterBy, go, inspected, negativeIds, pointed, positiveIds } from "../state/store";
+import { NO_FILTERS } from "../state/address";
+
+const SNIPPED = 8; // tiles of a region to search by
+
+/** The map on the page, for what wants to draw in it. */
+export const worldMap = signal<WorldMap | null>(null);
+const failed = signal("");
+
+export function MapPane() {
+  const target = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    let ends: (() => void) | null = null;
+    let gone = false;
+    import("../map/world-map").then(
+      (module) => {
+        if (!gone && target.current) ends = show(module.WorldMap, target.current);
+      },
+      () => {
+        failed.value = "The map could not be loaded. Load this page again to try once more.";
+      },
+    );
+    return () => {
+      gone = true;
+      ends?.();
+    };
+  }, []);
+  return (
+    <section class="map-pane" id="map-pane" aria-label="Map">
+      <div class="map" ref={target} />
+      {failed.value && <p class="notice">{failed.value}</p>}
+      {address.value.filters.region && (
+        <div class="region-bar">
+          <span>Filtering by this region</span>
+          <button class="button small primary" type="button" onClick={() => void searchByRegion()}>
+            <Icon name="search" /> Search by what is in it
+          </button>
+          <button class="button small" type="button" onClick={() => filterBy({ region: null })}>
+            Clear
+          </button>
+        </div>
+      )}
+    </section>
+  );
+}
+
+function show(Made: typeof WorldMap, target: HTMLElement): () => void {
+  const map = new Made(target, {
+    hover: (id) => (pointed.value = id),
+    pick,
+    region: (region) => filterBy({ region }),
+  });
+  const ends = [
+    effect(() => map.setTiles((results.value?.tiles ?? []).map(({ tile_id, bounds }) => ({ tile_id, bounds })))),
+    effect(() => {
+      if (searches.value && untracked(() => results.value?.tiles.length)) map.fit();
+    }),
+    effect(() => map.setMarked(positiveIds.value, negativeIds.value, new Set(selectedIds.value))),
+    effect(() => map.highlight(pointed.value ?? inspected.value?.tile_id ?? null)),
+    effect(() => map.setRegion(address.value.filters.region)),
+    effect(() => map.setDay(inspected.value?.datetime?.slice(0, 10) ?? null)),
+  ];
+  worldMap.value = map;
+  return () => {
+    worldMap.value = null;
+    for (const end of ends) end();
+    map.destroy();
+  };
+}
+
+function pick(id: string): void {
+  const tile = results.peek()?.tiles.find((one) => one.tile_id === id);
+  if (!tile) return;
+  inspected.value = tile;
+  const card = document.querySelector(`.card[data-tile="${CSS.escape(id)}"]`);
+  card?.scrollIntoView({ block: "nearest", behavior: "smooth" });
+}
+
+/** Snips the region out of the map: what lies in it is searched by, everywhere. */
+async function searchByRegion(): Promise<void> {
+  const { region } = address.peek().filters;
+  try {
+    const tiles = await tilesMatching({ ...NO_FILTERS, region }, SNIPPED);
+    if (!tiles.length) {
+      filterBy({ region: null });
+      return;
+    }
+    const { filters } = address.peek();
+    const positive = tiles.map((tile) => tileExample(tile.tile_id));
+    go({ positive, negative: [], filters: { ...filters, region: null } });
+  } catch (error) {
+    report(error, () => void searchByRegion());
+  }
+}
