@@ -92,11 +92,14 @@ def _cells(class_name: str) -> list[tuple[float, float]]:
 
 
 def _taken(class_name: str, number: int, jitter: int) -> date:
-    """The date of a place's pass ``number``: unique among the place's passes."""
+    """The date of a place's pass ``number``: unique among the place's passes.
+
+    ``jitter`` in [0, 1000) is the place's own: which year is seen in which part, and which days.
+    """
     first, last = _DAYS.get(class_name, (0, 365))
     turn, index = divmod(number, DATES_PER_PLACE)
     width = (last - first) // DATES_PER_PLACE
     part = (index * (DATES_PER_PLACE - 1)) % DATES_PER_PLACE  # of the days of the year
     day = first + part * width + (jitter + turn * _STRIDE_DAYS) % width
-    year = _FIRST_YEAR + index % _YEARS + _YEARS * (turn // width)
+    year = _FIRST_YEAR + (index + jitter // 200) % _YEARS + _YEARS * (turn // width)
     return date(year, 1, 1) + timedelta(days=day)

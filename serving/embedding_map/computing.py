@@ -88,7 +88,7 @@ def stored(place: Place) -> Projection | None:
     for method in METHODS:
         file = place.map(method)
         try:
-            with np.load(file, allow_pickle=False) as kept:
+            with file.open("rb") as opened, np.load(opened, allow_pickle=False) as kept:
                 return Projection(place.folder.name, method, kept["rows"], kept["places"])
         except FileNotFoundError:
             continue

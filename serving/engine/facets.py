@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from featurizer.tiles import Bounds
 from serving.engine.blocks import EPOCH, Block
-from serving.engine.filters import DAY_US, Microseconds
+from serving.engine.filters import Microseconds, months_since_1970
 from serving.engine.regions import Boxes, Mask
 from serving.engine.rows import Rows
 from serving.engine.selection import Selection, occupied, taken
@@ -68,7 +68,7 @@ class _Tally:
         first, last = int(times.min()), int(times.max())
         self.first = first if self.first is None else min(self.first, first)
         self.last = last if self.last is None else max(self.last, last)
-        months = (times // DAY_US).astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+        months = months_since_1970(times)
         least = int(months.min())
         counts = np.bincount(months - least)
         used = np.flatnonzero(counts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -19,6 +20,7 @@ Microseconds = NDArray[np.int64]  # since 1970, UTC
 MonthDay = tuple[int, int]
 
 DAY_US = 86_400_000_000
+_FEW_DAYS = 4096
 _DAYS_OF_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
@@ -177,7 +179,29 @@ def _by_place(block: Block, asked: Criteria, found: Mask) -> None:
 
 def days_of_year(times: Microseconds) -> NDArray[np.int64]:
     """(n,) 100 * month + day of each time."""
-    days = (times // DAY_US).astype("datetime64[D]")
+    return _by_day(times, _day_of_year)
+
+
+def months_since_1970(times: Microseconds) -> NDArray[np.int64]:
+    """(n,) 0 for January 1970."""
+    return _by_day(times, lambda days: days.astype("datetime64[M]").astype(np.int64))
+
+
+def _day_of_year(days: NDArray[np.datetime64]) -> NDArray[np.int64]:
     months = days.astype("datetime64[M]")
     day = (days - months.astype("datetime64[D]")).astype(np.int64) + 1
     return np.asarray(months.astype(np.int64) % 12 * 100 + 100 + day, np.int64)
+
+
+def _by_day(
+    times: Microseconds, of_days: Callable[[NDArray[np.datetime64]], NDArray[np.int64]]
+) -> NDArray[np.int64]:
+    """Of each time's day; the calendar is asked once for each day between the first and last."""
+    days = times // DAY_US
+    if not len(days):
+        return days
+    least, span = int(days.min()), int(days.max()) - int(days.min())
+    if span >= max(len(days), _FEW_DAYS):
+        return of_days(days.astype("datetime64[D]"))
+    table = of_days(np.arange(least, least + span + 1).astype("datetime64[D]"))
+    return np.asarray(table[days - least], np.int64)

@@ -135,9 +135,13 @@ class Area:
         found = np.zeros(len(boxes), np.bool_)
         if not len(boxes):
             return found
-        made = shapely.box(boxes.west, boxes.south, boxes.east, boxes.north)
         for shape in self._shapes:
-            found |= shapely.intersects(shape, made)
+            # Looking at a corner costs a fifth of making a box, and settles most.
+            found |= shapely.intersects_xy(shape, boxes.west, boxes.south)
+            left = np.flatnonzero(~found)
+            rest = boxes[left]
+            made = shapely.box(rest.west, rest.south, rest.east, rest.north)
+            found[left] = shapely.intersects(shape, made)
         return found
 
 

@@ -112,6 +112,10 @@ class Rows:
 
     def rows_of(self, tile_id: str) -> list[int]:
         """Ascending row ids of the tiles with this id; empty when there is none."""
+        try:
+            tile_id.encode()
+        except UnicodeEncodeError:
+            return []  # half of a character, which no file holds
         if self._ids is None:
             return []
         rows = self._ids.candidates(tile_id)

@@ -7,7 +7,7 @@ neighbours into the process, so that a few hundred searches would make all vecto
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,8 @@ class Vectors:
         self._dim = generation.featurizer.dim
         self._bases = Bases(shard.rows for shard in generation.shards)
         mapped = 2 * self._dim * self._bases.total <= mapped_bytes
-        self._taker = lru_cache(maxsize=open_maps)(self._mapped if mapped else self._opened)
+        opener: Callable[[int], _Mapped | _Opened] = self._mapped if mapped else self._opened
+        self._taker = lru_cache(maxsize=open_maps)(opener)
 
     def _mapped(self, shard: int) -> _Mapped:
         return _Mapped(self._open(shard).view(np.ndarray))  # a memmap costs several times that
@@ -127,9 +128,8 @@ class Vectors:
             count = self._shards[shard].rows
             if not count:
                 continue
-            mapped = self._open(shard).view(
-                np.ndarray
-            )  # a scan would push what searches use out of the cache
+            # Not kept: a scan would push what searches use out of the cache.
+            mapped = self._open(shard).view(np.ndarray)
             for first in range(0, count, rows):
                 yield start + first, mapped[first : first + rows].astype(np.float32)
 

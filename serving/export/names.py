@@ -44,7 +44,7 @@ class Folders:
     def _free(self, label: str) -> str:
         name, length = safe(label), 12
         # A text that had to change could be another label's, so it says whose it is.
-        clear = name == label
+        clear = bool(name) and name == label
         while not clear or self._key(name) in self._taken:
             digest = hashlib.sha256(label.encode()).hexdigest()[:length]
             name, length, clear = f"{safe(label)}-{digest}".lstrip("-"), length + 4, True

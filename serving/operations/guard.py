@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -157,6 +158,7 @@ def _require_loopback_name(headers: list[tuple[bytes, bytes]]) -> None:
             )
 
 
+@lru_cache(maxsize=1024)
 def _host_of(authority: str) -> str:
     try:
         return urlsplit(f"//{authority}").hostname or ""
@@ -164,6 +166,7 @@ def _host_of(authority: str) -> str:
         return ""
 
 
+@lru_cache(maxsize=1024)
 def is_loopback(host: str) -> bool:
     """Whether a host name or address is this machine's own, by its form alone."""
     name = host.rstrip(".").lower()

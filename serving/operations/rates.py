@@ -6,6 +6,7 @@ import ipaddress
 import math
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 
 from limits import RateLimitItem, parse
 from limits.aio.storage import MemoryStorage
@@ -59,6 +60,7 @@ class Rates:
         return Allowance(self._item.amount, window.remaining, reset_s)
 
 
+@lru_cache(maxsize=4096)
 def caller_of(address: str) -> str:
     """Who an address counts as: itself, or its /64 network, of which one IPv6 host has all."""
     try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Iterator
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal, cast
 
 from featurizer.tiles import Bounds, Window
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Box = tuple[float, float, float, float]  # left, bottom, right, top
 Boxes = tuple[Box, ...]  # disjoint: a tile across the antimeridian is two
+_Place = tuple[str | None, Window | Bounds | None]  # source picture, or None for Earth; where there
 
 _WHOLE: Boxes = ((-1e12, -1e12, 1e12, 1e12),)  # a whole image, of a size that is not known
 _ROUNDING = 1e-9  # of shares: half of a tile is not more than half of it
@@ -56,44 +57,60 @@ def _area(boxes: Boxes) -> float:
 
 
 class Overlaps:
-    """The hits so far, found by place.  A look costs about as many comparisons as there are
-    hits around the tile: each box lies in the cells, of about its own size, that it touches.
+    """The hits so far, numbered from 0 in the order in which they are kept, found by place.
+
+    A look costs about as many comparisons as there are hits around the tile: each box lies in the
+    cells, of about its own size, that it touches.
     """
 
     def __init__(self, max_share: float, by: Literal["window", "place"]) -> None:
         self._most, self._by = max_share + _ROUNDING, by
-        self._hits: dict[int, Boxes] = {}
+        self._hits: list[Boxes] = []
+        # Hits only become more, so a first one stays the first: dates over one place ask once.
+        self._known: dict[_Place, int] = {}
         # Source picture, or None for Earth -> power of two -> cell of that size -> hits in it.
-        self._cells: defaultdict[Hashable, dict[int, defaultdict[tuple[int, int], list[int]]]]
+        self._cells: defaultdict[str | None, dict[int, defaultdict[tuple[int, int], list[int]]]]
         self._cells = defaultdict(dict)
 
-    def _placed(self, tile: Tile) -> tuple[Hashable, Boxes]:
+    def _place(self, tile: Tile) -> _Place:
         if self._by == "window":
-            return tile.uri, boxes_in_source(tile.window)
-        return None, () if tile.bounds is None else boxes_on_earth(tile.bounds)
+            return tile.uri, tile.window
+        return None, tile.bounds
+
+    def _boxes(self, place: _Place) -> Boxes:
+        if self._by == "window":
+            return boxes_in_source(cast("Window | None", place[1]))
+        return () if place[1] is None else boxes_on_earth(cast("Bounds", place[1]))
 
     def first(self, tile: Tile) -> int | None:
         """The least number of a hit that shares more than ``max_share`` with this tile."""
-        key, boxes = self._placed(tile)
+        place = self._place(tile)
+        known = self._known.get(place)
+        if known is not None:
+            return known
+        boxes = self._boxes(place)
         near = {
             hit
-            for cells in self._cells.get(key, {}).items()
+            for cells in self._cells.get(place[0], {}).items()
             for box in boxes
             for hit in _around(box, *cells)
         }
         overlapping = (hit for hit in near if share(boxes, self._hits[hit]) > self._most)
-        return min(overlapping, default=None)
+        found = min(overlapping, default=None)
+        if found is not None:
+            self._known[place] = found
+        return found
 
-    def keep(self, tile: Tile, hit: int) -> None:
-        """Makes the tile a hit of this number."""
-        key, boxes = self._placed(tile)
-        if not boxes:
-            return
-        self._hits[hit] = boxes
+    def keep(self, tile: Tile) -> None:
+        """Makes the tile the next hit."""
+        source, _ = place = self._place(tile)
+        boxes = self._boxes(place)
+        hit = len(self._hits)
+        self._hits.append(boxes)
         for box in boxes:
             size = max(box[2] - box[0], box[3] - box[1])
             power = math.frexp(size)[1]  # 2 ** power >= size: the box touches few cells
-            cells = self._cells[key].setdefault(power, defaultdict(list))
+            cells = self._cells[source].setdefault(power, defaultdict(list))
             for cell in _cells_of(box, power):
                 cells[cell].append(hit)
 

@@ -70,9 +70,9 @@ class Folding:
                 continue
             kept.append(place)
             if self._overlaps is not None and tile is not None:
-                self._overlaps.keep(tile, len(self._hits))
+                self._overlaps.keep(tile)
             if self._duplicates is not None:
-                self._duplicates.keep(place, len(self._hits))
+                self._duplicates.keep(place)
             self._hits.append(row)
         return block.take(np.array(kept, np.int64))
 

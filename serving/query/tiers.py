@@ -84,7 +84,9 @@ def _tiers(
         left -= len(fresh)
         ended = len(found) < asked
         lowest = float(found.scores[-1]) if len(found) else -np.inf
-        yield _Tier(fresh, lowest, left > 0 and asked < limit and not ended)
+        # Who asks for one more does so because a full answer does not promise that others follow.
+        certain = left > 0 and asked < limit and not ended and not depths.peek
+        yield _Tier(fresh, lowest, certain)
         depth *= _DEEPER
 
 

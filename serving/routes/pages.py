@@ -60,6 +60,12 @@ class Assets(StaticFiles):
     def __init__(self) -> None:
         super().__init__(directory=ASSETS, check_dir=False)
 
+    async def check_config(self) -> None:
+        """Asked before files are; what is not built is not found, which is no fault of ours."""
+        if not ASSETS.is_dir():
+            raise HTTPException(404)
+        await super().check_config()
+
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         response = super().file_response(*args, **kwargs)
         response.headers.update(_FOR_GOOD)

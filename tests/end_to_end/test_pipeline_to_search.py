@@ -40,17 +40,17 @@ class Site:
     record: dict[str, Any]
 
     def search(self, **options: Any) -> list[dict[str, Any]]:
-        """The hits of one query, by upload (``image``) or by tile."""
+        """The hits of one search, by upload (``image``) or by tile (``tile_id``)."""
         image = options.pop("image", None)
         if image is None:
-            answer = self.client.post("/v1/search", json=options)
+            positive = [{"tile_id": options.pop("tile_id")}]
+            answer = self.client.post("/v1/search", json={"positive": positive, **options})
         else:
             answer = self.client.post(
                 "/v1/search", files={"image": ("query.png", image)}, data=options
             )
         assert answer.status_code == 200, answer.text
-        (result,) = answer.json()["results"]
-        return list(result["hits"])
+        return list(answer.json()["hits"])
 
     def picture(self, tile_id: str) -> np.ndarray:
         answer = self.client.get(f"/v1/tiles/{quote(tile_id, safe='')}/image?format=png")
@@ -140,9 +140,9 @@ def test_the_archive_holds_pictures_and_windows(site: Site) -> None:
     across, down = 6, 5
     assert site.record["embed"]["dropped_null"] == down
     assert site.record["rows"] == len(site.pictures) + across * down
-    archive = site.client.get("/v1/archive").json()
-    assert archive["rows"] == site.record["rows"]
-    assert archive["generation"] == site.record["generation"]
+    stats = site.client.get("/v1/stats").json()
+    assert stats["rows"] == site.record["rows"]
+    assert stats["generation"] == site.record["generation"]
 
 
 def test_every_picture_uploaded_finds_itself(site: Site) -> None:
@@ -158,7 +158,7 @@ def test_every_tile_finds_itself(site: Site) -> None:
     assert len(tiles) == site.record["rows"]
     for tile in tiles:
         for exact in (False, True):
-            hits = site.search(tile_ids=[tile["tile_id"]], k=60, exact=exact)
+            hits = site.search(tile_id=tile["tile_id"], k=60, exact=exact)
             distances = [hit["distance"] for hit in hits]
             assert distances == sorted(distances)
             assert hits[0]["tile_id"] == tile["tile_id"]
@@ -195,7 +195,15 @@ def test_pictures_are_shown_as_they_are(site: Site) -> None:
         np.testing.assert_array_equal(site.picture(str(path)), np.asarray(Image.open(path)))
 
 
-def test_the_page_is_there(site: Site) -> None:
+def test_windows_of_the_mosaic_lie_side_by_side(site: Site) -> None:
+    name = quote(f"{site.mosaic}#0,0,{SIDE},{SIDE}", safe="")
+    beside = site.client.get(f"/v1/tiles/{name}/nearby").json()["adjacent"]
+    starts = {(tile["window"]["x"], tile["window"]["y"]) for tile in beside}
+    assert {(STRIDE, 0), (0, STRIDE), (SIDE, 0)} <= starts
+    assert all(x <= SIDE and y <= SIDE for x, y in starts) and (0, 0) not in starts
+
+
+def test_the_page_is_there_or_says_how_it_is_made(site: Site) -> None:
     answer = site.client.get("/")
-    assert answer.status_code == 200
+    assert answer.status_code == 200 or "make web" in answer.text
     assert answer.headers["content-type"].startswith("text/html")

@@ -55,6 +55,12 @@ def test_a_place_is_seen_in_all_years_and_all_parts_of_its_year(name: str) -> No
             assert days[-1] - days[0] > 240
 
 
+def test_every_year_has_pictures_of_every_month() -> None:
+    taken = [place_of_name(v.name).taken for name in REGIONS for v in visits(name, 108, seed=0)]
+    months = {(d.year, d.month) for d in taken if d is not None}
+    assert months == {(year, month) for year in range(2019, 2024) for month in range(1, 13)}
+
+
 @pytest.mark.parametrize("name", REGIONS)
 def test_places_lie_side_by_side(name: str) -> None:
     """However few there are, no place is apart from the others."""

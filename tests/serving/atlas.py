@@ -18,7 +18,7 @@ from featurizer.backbones import BackboneRequest
 from featurizer.embed import Featurizer, FeaturizerOptions, make_featurizer
 from featurizer.schema import Row
 from featurizer.stored import save_featurizer
-from featurizer.tiles import Bounds, Window, tile_id
+from featurizer.tiles import Bounds, Window
 from serving.app import create_app
 from serving.settings import Settings
 from tests.serving.archive import Archive, build_archive, clustered

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from serving.app import create_app
 from serving.settings import Settings
 from tests.serving.gallery import Gallery, build_gallery
-from tests.serving.server import running, wait_until_ready
+from tests.serving.server import ready
 
 
 @pytest.fixture(scope="session")
@@ -24,20 +25,19 @@ def settings(gallery: Gallery, tmp_path_factory: pytest.TempPathFactory) -> Sett
     return make_settings(gallery.root, tmp_path_factory.mktemp("cache"))
 
 
-def make_settings(root: str, cache_dir: Path) -> Settings:
-    return Settings(
-        root=root,
-        cache_dir=cache_dir,
-        max_upload_bytes=400_000,
-        max_upload_pixels=1_000_000,
-        max_images=4,
-        max_k=100,
-        query_threads=2,
-    )
+def make_settings(root: str, cache_dir: Path, **more: Any) -> Settings:
+    """Small limits, so that tests reach them; ``more`` goes before."""
+    fields = {
+        "max_upload_bytes": 400_000,
+        "max_upload_pixels": 1_000_000,
+        "max_images": 4,
+        "max_k": 100,
+        "query_threads": 2,
+    }
+    return Settings(root=root, cache_dir=cache_dir, **{**fields, **more})
 
 
 @pytest.fixture(scope="session")
 def client(settings: Settings) -> Iterator[httpx.Client]:
-    with running(create_app(settings)) as address, httpx.Client(base_url=address) as client:
-        wait_until_ready(client)
+    with ready(create_app(settings)) as client:
         yield client

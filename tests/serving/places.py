@@ -49,41 +49,41 @@ def placed_rows(count: int, seed: int = 0) -> list[Row]:
 
 def opened_rows(folder: Path, rows: list[Row], counts: list[int], block_rows: int = 16) -> Rows:
     """An archive of these rows, its Arrow files in small blocks, opened."""
-    archive = build_archive(folder / "root", clustered(len(rows), 8), rows, counts, "IVF4,PQ4x4")
+    archive = build_archive(folder / "root", clustered(len(rows), 8), rows, counts, "IVF1,PQ4x2")
     files = LocalFiles(Path(archive.root), archive.generation.quantizer)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks, "BLOCK_ROWS", block_rows)
         return Rows.open(archive.generation, files, folder / "rows", folder / archive.name)
 
 
-def _shapes(bounds: Bounds) -> shapely.Geometry:
-    """The box laid out past 180 where it crosses, a turn before, and a turn after."""
-    west, south, east, north = bounds
-    east += 360 * (west > east)
-    turns = (-360, 0, 360)
-    return shapely.union_all([shapely.box(west + t, south, east + t, north) for t in turns])
+def _plane(west: float, south: float, east: float, north: float) -> shapely.Geometry:
+    """The rectangle, or the line or point that is left of one without width or height."""
+    return shapely.envelope(shapely.multipoints([(west, south), (east, north)]))
 
 
 @lru_cache(maxsize=4096)
-def _around_the_globe(bounds: Bounds) -> shapely.Geometry:
-    return _shapes(bounds)
+def _turns(bounds: Bounds) -> tuple[shapely.Geometry, ...]:
+    """The box laid out past 180 where it crosses, also a turn before and a turn after."""
+    west, south, east, north = bounds
+    east += 360 * (west > east)
+    return tuple(_plane(west + turn, south, east + turn, north) for turn in (-360, 0, 360))
 
 
 def touch(first: Bounds, second: Bounds) -> bool:
     """Whether two boxes share a point, by shapely on a plane of three turns."""
-    west, south, east, north = second
-    if abs(west) <= 180 and abs(east) <= 180:
-        east += 360 * (west > east)
-    return bool(_around_the_globe(first).intersects(shapely.box(west, south, east, north)))
+    other = _turns(second)[1]
+    return any(each.intersects(other) for each in _turns(first))
 
 
 def touches_polygon(bounds: Bounds, geojson: str) -> bool:
     shape = shapely.from_geojson(geojson)
-    turned = [shapely.transform(shape, lambda p, t=t: p + (t, 0)) for t in (-360, 0, 360)]  # noqa: RUF005
-    return any(_around_the_globe(bounds).intersects(each) for each in turned)
+    turned = [
+        shapely.transform(shape, lambda p, t=turn: np.add(p, (t, 0))) for turn in (-360, 0, 360)
+    ]
+    return any(each.intersects(other) for each in turned for other in _turns(bounds))
 
 
-def passes(row: Row, asked: Filter) -> bool:  # noqa: PLR0912
+def passes(row: Row, asked: Filter) -> bool:
     """The filter by its words, one row at a time."""
     if asked.start is not None and (row.taken is None or row.taken < asked.start):
         return False

@@ -16,7 +16,8 @@ from featurizer.errors import ContractError
 from featurizer.schema import Row
 from featurizer.tiles import Window, tile_id
 from serving.engine import tile_ids
-from serving.engine.rows import Rows, Tile, write_arrow
+from serving.engine.blocks import Tile, write_arrow
+from serving.engine.rows import Rows
 from serving.engine.sync import LocalFiles
 from tests.serving.archive import Archive, build_archive, clustered
 
@@ -73,7 +74,7 @@ def test_tiles_come_back_as_they_were_written(archive, tmp_path):
 
 
 def test_a_shard_of_several_batches(archive, tmp_path, monkeypatch):
-    monkeypatch.setattr("serving.engine.rows._BATCH_ROWS", 7)
+    monkeypatch.setattr("serving.engine.blocks.BLOCK_ROWS", 7)
     rows = opened(archive, tmp_path)
     assert rows.tiles(np.arange(89, -1, -1)) == [as_tile(row) for row in archive.rows[::-1]]
     assert [label for part in rows.labels() for label in part] == [r.label for r in archive.rows]
@@ -86,7 +87,7 @@ def test_every_tile_id_is_found_and_no_other(archive, tmp_path):
         first.setdefault(name, []).append(row)
     assert all(rows.rows_of(name) == found for name, found in first.items())
     assert any(len(found) > 1 for found in first.values())
-    for unknown in ("", "x", archive.tile_ids[1] + " ", archive.tile_ids[1][:-1], "\0"):
+    for unknown in ("", "x", "\ud800", archive.tile_ids[1] + " ", archive.tile_ids[1][:-1], "\0"):
         assert rows.rows_of(unknown) == []
 
 
@@ -131,6 +132,37 @@ def test_the_lookup_does_not_depend_on_how_much_is_sorted_at_once(tmp_path, buck
     assert lookup.candidates("tile400").tolist() == []
     hashes = np.load(tmp_path / "hashes.npy")
     assert (hashes[:-1] <= hashes[1:]).all()
+
+
+def test_an_id_out_of_range_is_refused(archive, tmp_path):
+    rows = opened(archive, tmp_path)
+    for wrong in (-1, 90):
+        with pytest.raises(IndexError, match=r"0\.\.89"):
+            rows.tiles(np.array([0, wrong]))
+
+
+@pytest.mark.parametrize("open_maps", [1, 128])
+def test_blocks_are_all_rows_or_those_of_the_zones_wanted(
+    archive, tmp_path, monkeypatch, open_maps
+):
+    monkeypatch.setattr("serving.engine.blocks.BLOCK_ROWS", 20)
+    monkeypatch.setattr("serving.engine.rows._OPEN_MAPS", open_maps)
+    rows = opened(archive, tmp_path)
+    assert [(first, block.rows) for first, block in rows.blocks()] == [
+        (0, 20),
+        (20, 20),
+        (40, 10),
+        (50, 1),
+        (51, 20),
+        (71, 19),
+    ]
+    wanted = np.array([False, True, False, True, False, True])
+    for first, block in rows.blocks(wanted):
+        tiles = [block.tile(row) for row in range(block.rows)]
+        assert tiles == [as_tile(row) for row in archive.rows[first : first + block.rows]]
+        known = [row.taken is not None for row in archive.rows[first : first + block.rows]]
+        assert block.known("datetime").tolist() == known
+    assert [first for first, _ in rows.blocks(wanted)] == [20, 50, 71]
 
 
 def test_a_second_start_converts_nothing(archive, tmp_path):

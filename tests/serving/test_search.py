@@ -208,6 +208,26 @@ def test_tiles_rows_and_vectors(archive, engine):
     assert engine.sample(7, seed=1).tolist() != engine.sample(7, seed=2).tolist()
 
 
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_distances_to_rows_are_those_of_a_search(tmp_path, metric, monkeypatch):
+    archive = build_archive(tmp_path / "root", clustered(ROWS, DIM), counts=COUNTS, metric=metric)
+    engine = SearchEngine.open(archive.root, tmp_path / "cache")
+    queries = 2 * clustered(7, DIM, seed=11)
+    rows = np.random.default_rng(0).permutation(ROWS)
+    for scratch in (1 << 20, DIM * 4 * 7):
+        monkeypatch.setattr("serving.engine.search._SCRATCH_BYTES", scratch)
+        distances = engine.distances(queries, rows)
+        wanted, order = engine.search(queries, ROWS, nprobe=16)
+        found = np.empty_like(distances)
+        found[:, rows] = distances
+        assert np.take_along_axis(found, order, 1).tolist() == wanted.tolist()
+    assert engine.distances(queries, []).shape == (7, 0)
+    with pytest.raises(IndexError):
+        engine.distances(queries, [ROWS])
+    with pytest.raises(QueryError, match="16 dimensions"):
+        engine.distances(queries[:, :3], rows)
+
+
 def test_how_a_scene_was_read(tmp_path):
     rows = plain_rows(40)
     stretch = {"low": [1.0, 2.0, 3.0], "high": [10.0, 20.0, 30.0]}

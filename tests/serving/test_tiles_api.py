@@ -24,6 +24,7 @@ from featurizer.schema import Row
 from featurizer.tiles import Window, tile_id
 from serving.app import create_app
 from serving.engine.search import Tile
+from serving.models.answers import NearbyOut, TileOut
 from serving.thumbnails import Pictures, Scenes
 from tests.serving.conftest import make_settings
 from tests.serving.gallery import Gallery, build_gallery, cut
@@ -46,6 +47,9 @@ class TestRecords:
             assert record["tile_id"] == known == tile_id(row.uri, row.window)
             assert record["uri"] == row.uri and record["label"] == row.label
             assert client.get(record["image_url"]).headers["content-type"] == "image/jpeg"
+            small = opened(client.get(record["thumbnail_url"]).content)
+            assert max(small.shape) <= 256
+            assert TileOut.model_validate(record).model_dump(mode="json") == record
 
     def test_a_window_and_its_bounds(self, client: httpx.Client, gallery: Gallery) -> None:
         row = gallery.archive.rows[-1]
@@ -90,6 +94,38 @@ class TestRecords:
     ) -> None:
         uri = gallery.archive.rows[-1].uri
         problem_of(client.get(path_of(f"{uri}#1,2,96,96", True)), 404, "unknown-tile")
+
+
+class TestNearby:
+    def around(self, client: httpx.Client, tile: str, **query: Any) -> dict[str, Any]:
+        answer = client.get(f"{path_of(tile)}/nearby", params=query)
+        assert answer.status_code == 200, answer.text
+        return NearbyOut.model_validate(answer.json()).model_dump(mode="json")
+
+    def test_windows_of_a_scene_are_side_by_side(
+        self, client: httpx.Client, gallery: Gallery
+    ) -> None:
+        windows = gallery.archive.tile_ids[-4:]
+        for known in windows:
+            said = self.around(client, known)
+            assert said["tile"]["tile_id"] == known
+            adjacent = [tile["tile_id"] for tile in said["adjacent"]]
+            assert set(adjacent) == set(windows) - {known}
+            assert len(self.around(client, known, limit=1)["adjacent"]) == 1
+
+    def test_a_picture_of_nowhere_has_none(self, client: httpx.Client, gallery: Gallery) -> None:
+        said = self.around(client, gallery.archive.tile_ids[0])
+        assert said["same_place"] == said["adjacent"] == []
+
+    def test_what_is_refused(self, client: httpx.Client, gallery: Gallery) -> None:
+        known = path_of(gallery.archive.tile_ids[0])
+        for limit in ("0", "201", "x"):
+            problem_of(client.get(f"{known}/nearby?limit={limit}"), 422, "bad-request")
+        problem_of(client.get(f"{path_of('nowhere')}/nearby"), 404, "unknown-tile")
+
+    def test_an_id_that_ends_like_it(self, client: httpx.Client) -> None:
+        detail = problem_of(client.get(path_of("x/nearby")), 404, "unknown-tile")["detail"]
+        assert "'x/nearby'" in detail
 
 
 class TestSample:
@@ -279,5 +315,5 @@ class TestGoneSources:
             assert known.split("#")[0] in problem["detail"]
             assert client.get(path_of(known)).status_code == 200
         shutil.rmtree(gallery.pictures)
-        answer = client.post("/v1/search", json={"tile_ids": [whole], "k": 5})
-        assert len(answer.json()["results"][0]["hits"]) == 5
+        answer = client.post("/v1/search", json={"positive": [{"tile_id": whole}], "k": 5})
+        assert len(answer.json()["hits"]) == 5

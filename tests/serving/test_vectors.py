@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featurizer.errors import ContractError
+from featurizer.errors import ContractError, StorageError
 from serving.engine.bases import Bases
 from serving.engine.ranking import distances_to
 from serving.engine.sync import LocalFiles
@@ -43,6 +43,13 @@ def test_every_id_is_found_where_counting_finds_it(counts, data):
         for part, positions, inner in bases.groups(wanted)
         for where, row in zip(positions, inner, strict=True)
     }
+    grouped_in_order = [
+        (part, int(row))
+        for part, where, inner in bases.stretches(np.sort(wanted))
+        for row in inner
+        if len(inner) == where.stop - where.start
+    ]
+    assert grouped_in_order == [places[i] for i in sorted(ids)]
     assert grouped == {position: places[i] for position, i in enumerate(ids)}
 
 
@@ -61,6 +68,27 @@ def test_gather_takes_rows_in_any_order_and_repeated(archive, options):
     assert got.dtype == np.float32
     np.testing.assert_array_equal(got, archive.vectors[ids].astype(np.float32))
     assert opened(archive).gather(np.empty(0, np.int64)).shape == (0, 16)
+
+
+def test_scan_of_some_rows_is_that_of_all_with_the_others_removed(archive, monkeypatch):
+    monkeypatch.setattr("serving.engine.vectors._BLOCK_BYTES", 16 * 4 * 9)
+    queries, rows = clustered(5, 16, seed=4), np.arange(1, 100, 3)
+    others = np.setdiff1d(np.arange(100), rows)
+    for cosine in (True, False):
+        wanted = opened(archive).scan(queries, 8, cosine, others)
+        found = opened(archive).scan_rows(queries, 8, cosine, rows)
+        assert np.sort(found, axis=1).tolist() == np.sort(wanted, axis=1).tolist()
+    assert opened(archive).scan_rows(queries, 8, True, rows[:3]).shape == (5, 3)
+
+
+def test_a_file_cut_short_after_the_start_is_an_error(archive, tmp_path):
+    vectors = opened(archive, mapped_bytes=0)
+    vectors.gather(np.array([99]))
+    path = tmp_path / "shards" / "shard0003" / "vectors.npy"
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 1)
+    with pytest.raises(StorageError, match=r"shard0003/vectors\.npy: cut short"):
+        vectors.gather(np.array([0, 99]))
 
 
 def test_blocks_give_every_vector_once_in_order(archive):
@@ -99,8 +127,9 @@ def test_scan_keeps_the_nearest_that_are_left(archive, cosine, monkeypatch):
         lambda array: array[:-1],
         lambda array: array[:, :-1],
         lambda array: array.astype(object),
+        np.asfortranarray,
     ],
-    ids=["dtype", "rows", "width", "pickle"],
+    ids=["dtype", "rows", "width", "pickle", "order"],
 )
 def test_a_file_of_another_kind_is_refused(archive, tmp_path, change):
     path = tmp_path / "shards" / "shard0003" / "vectors.npy"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
@@ -33,9 +32,9 @@ class Place:
 class BruteEngine:
     """Satisfies ``serving.query.engine_port.Engine``.
 
-    Without ``exact``, a search for k rows misses those whose hash with k falls below ``missing``,
-    unless fewer than k would be left; with ``nprobe``, it sees rows of the first cells only, row i
-    being in cell i % 10, and may give fewer.
+    Without ``exact``, a search for k rows misses a share ``missing`` of them, which ones depends
+    on k, unless fewer than k would be left; with ``nprobe``, it sees rows of the first cells only,
+    row i being in cell i % 10, and may give fewer.
     """
 
     def __init__(
@@ -74,8 +73,8 @@ class BruteEngine:
         for i, query in enumerate(queries):
             seen = open_rows.copy()
             if not exact:
-                luck = np.array([zlib.crc32(f"{k}/{row}".encode()) for row in range(count)])
-                seen &= luck >= self._missing * 2**32
+                luck = np.random.default_rng(k).random(count)
+                seen &= luck >= self._missing
                 seen = seen if seen.sum() >= k else open_rows
             found = np.flatnonzero(seen)
             measured = self.distances(query[None], found)[0]
@@ -156,7 +155,3 @@ def rows_of(found: Sequence[Found]) -> list[int]:
 def small_engine(count: int = 300, dim: int = 8, seed: int = 0, **options) -> BruteEngine:
     scale = 5.0 if options.get("metric") == "euclidean" else 1.0
     return BruteEngine(clustered(count, dim, seed) * scale, **options)
-
-
-def exact(effort: Effort) -> Effort:
-    return replace(effort, exact=True)

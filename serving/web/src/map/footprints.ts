@@ -43,8 +43,8 @@ function inOrderOfDrawing(tiles: MapTile[]): Placed[] {
 export class Footprints {
   private readonly source = new VectorSource();
   private readonly pointed = new VectorSource();
-  readonly layer = new VectorLayer({ source: this.source, zIndex: 10, updateWhileInteracting: true });
-  readonly pointedLayer = new VectorLayer({ source: this.pointed, zIndex: 12, updateWhileInteracting: true });
+  readonly layer = new VectorLayer({ source: this.source, zIndex: 10 });
+  readonly pointedLayer = new VectorLayer({ source: this.pointed, zIndex: 12 });
   private readonly features = new Map<string, Feature>();
   private readonly shapes = new WeakMap<Feature, Shapes>();
   private marks = new Map<string, Mark>();

@@ -49,7 +49,7 @@ function ringsOf(region: Region): Ring[] {
 /** Shows a region, and lets one be drawn. */
 export class RegionLayer {
   private readonly source = new VectorSource();
-  readonly layer = new VectorLayer({ source: this.source, zIndex: 8, updateWhileInteracting: true });
+  readonly layer = new VectorLayer({ source: this.source, zIndex: 8 });
   private interaction: Draw | null = null;
   private style = new Style();
 

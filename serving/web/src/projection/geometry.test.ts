@@ -130,7 +130,7 @@ describe("the neighbourhood", () => {
 describe("groups", () => {
   it("are ordered by count, the unlabelled last, and every tile is in its own", () => {
     const labels = ["b", null, "a_c", "a_c", null, null, "b", "a_c"];
-    const { groups, membership } = groupedBy(labels.map((label) => ({ label })), "light");
+    const { groups, membership } = groupedBy(labels, "light");
     expect(groups.map(({ label, name, count }) => [label, name, count])).toEqual([
       ["a_c", "a c", 3],
       ["b", "b", 2],

@@ -1,7 +1,5 @@
 // The points by label, and a colour for each label.
 
-import type { TileOut } from "../wire";
-
 /** A label with its points; `label` null: those without one. */
 export interface Group {
   label: string | null;
@@ -34,9 +32,10 @@ export function colourOf(position: number, theme: "light" | "dark"): string {
 export const nameOf = (label: string | null): string =>
   label === null ? "Without a label" : label.replaceAll("_", " ");
 
-export function groupedBy(tiles: Pick<TileOut, "label">[], theme: "light" | "dark"): Grouped {
+/** Groups of tiles that have these labels. */
+export function groupedBy(given: (string | null)[], theme: "light" | "dark"): Grouped {
   const counts = new Map<string | null, number>();
-  for (const { label } of tiles) counts.set(label, (counts.get(label) ?? 0) + 1);
+  for (const label of given) counts.set(label, (counts.get(label) ?? 0) + 1);
   const labels = [...counts.keys()].sort(
     (a, b) =>
       Number(a === null) - Number(b === null) ||
@@ -51,7 +50,7 @@ export function groupedBy(tiles: Pick<TileOut, "label">[], theme: "light" | "dar
       count: counts.get(label) ?? 0,
       colour: label === null ? UNLABELLED[theme] : colourOf(i, theme),
     })),
-    membership: Uint16Array.from(tiles, ({ label }) => position.get(label) ?? 0),
+    membership: Uint16Array.from(given, (label) => position.get(label) ?? 0),
   };
 }
 

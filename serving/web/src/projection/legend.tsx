@@ -74,7 +74,7 @@ function Row({ group, position }: { group: Group; position: number }) {
         class="button quiet small"
         type="button"
         aria-pressed={chosen}
-        aria-label={`Select all ${count(group.count)} of ${group.name}`}
+        aria-label={`${chosen ? "Selected" : "Select"} all ${count(group.count)} of ${group.name}`}
         onClick={() => toggleMembers(position)}
       >
         {chosen ? "Selected" : "Select"}

@@ -7,10 +7,10 @@ import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 
 import { stats as fetchStats } from "../api";
-import { count, plural } from "../format";
+import { count, percent, plural } from "../format";
 import { Header } from "../shell/header";
 import { Legend } from "./legend";
-import type { Loaded } from "./load";
+import type { Loaded, Waiting } from "./load";
 import { Selection } from "./selection";
 import { StageView } from "./stage-view";
 import { grouped, hidden, load, loaded, projection, selected, stats } from "./state";
@@ -18,7 +18,7 @@ import { grouped, hidden, load, loaded, projection, selected, stats } from "./st
 const METHODS = { umap: "UMAP", pca: "principal components" } as const;
 
 function Page() {
-  const ready = loaded.value.status === "ready" && loaded.value.projection.tiles.length > 0;
+  const ready = loaded.value.status === "ready" && loaded.value.projection.tileIds.length > 0;
   return (
     <>
       <a class="skip" href="#panel">
@@ -37,7 +37,7 @@ function Page() {
             </aside>
           </>
         ) : (
-          <Waiting loaded={loaded.value} />
+          <Instead loaded={loaded.value} />
         )}
       </main>
       <p class="visually-hidden" role="status" id="status">
@@ -51,7 +51,7 @@ function About() {
   const data = projection.value;
   if (!data) return null;
   const all = stats.value?.rows ?? 0;
-  const sampled = all > data.tiles.length ? `A sample of ${count(data.tiles.length)} of ${plural(all, "picture")}` : `All ${plural(data.tiles.length, "picture")}`;
+  const sampled = all > data.tileIds.length ? `A sample of ${count(data.tileIds.length)} of ${plural(all, "picture")}` : `All ${plural(data.tileIds.length, "picture")}`;
   return (
     <section class="about">
       <h2>Map of likeness</h2>
@@ -63,7 +63,7 @@ function About() {
   );
 }
 
-function Waiting({ loaded: now }: { loaded: Loaded }) {
+function Instead({ loaded: now }: { loaded: Loaded }) {
   if (now.status === "ready") {
     return (
       <section class="notice">
@@ -88,7 +88,7 @@ function Waiting({ loaded: now }: { loaded: Loaded }) {
       </section>
     );
   }
-  return <Computing since={now.since} reason={now.reason} />;
+  return <Progress waiting={now} />;
 }
 
 const REASONS = {
@@ -100,7 +100,7 @@ const REASONS = {
   "not ready": ["The archive is still loading", "The server has started and reads the index. The map follows by itself."],
 } as const;
 
-function Computing({ since, reason }: { since: number; reason: keyof typeof REASONS }) {
+function Progress({ waiting: { reason, since, stage, progress } }: { waiting: Waiting }) {
   const [now, setNow] = useState(Date.now());
   useEffect(() => {
     const timer = setInterval(() => setNow(Date.now()), 1000);
@@ -117,7 +117,12 @@ function Computing({ since, reason }: { since: number; reason: keyof typeof REAS
       </div>
       <h2>{title}</h2>
       <p>{text}</p>
-      {seconds > 1 && <p class="meta mono">{seconds} s</p>}
+      {progress !== null && <progress value={progress} max={1} aria-label={title} />}
+      {seconds > 1 && (
+        <p class="meta">
+          {[stage, progress !== null && percent(progress), `${seconds} s`].filter(Boolean).join(" · ")}
+        </p>
+      )}
     </section>
   );
 }

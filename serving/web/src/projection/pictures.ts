@@ -1,6 +1,6 @@
 // Near enough, the points are pictures: thumbnails, where they do not lie upon each other.
 
-import type { TileOut } from "../wire";
+import { thumbnailOf } from "./tiles";
 import { magnification, toScreen, type Point, type Size, type Viewport } from "./viewport";
 
 const SIDE_PX = 58;
@@ -8,7 +8,7 @@ const SIDE_PX = 58;
 const APART_PX = 50;
 const MOST = 90;
 /** From so many times nearer than the whole. */
-const FROM_TIMES = 2.2;
+const FROM_TIMES = 1.6;
 const KEPT = 400;
 
 /** Thumbnails that have come, and those on their way. */
@@ -26,7 +26,7 @@ export class Pictures {
     canvas: HTMLCanvasElement,
     ratio: number,
     places: { i: number; at: Point }[],
-    tiles: TileOut[],
+    tileIds: string[],
     colourOf: (i: number) => string,
   ): number {
     const context = canvas.getContext("2d");
@@ -34,8 +34,8 @@ export class Pictures {
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     const chosen = apart(places);
     for (const { i, at } of chosen) {
-      const tile = tiles[i];
-      const image = tile && this.imageOf(tile.thumbnail_url);
+      const id = tileIds[i];
+      const image = id === undefined ? undefined : this.imageOf(thumbnailOf(id));
       if (image?.complete && image.naturalWidth > 0) stampPicture(context, image, at, colourOf(i));
     }
     return chosen.length;

@@ -1,6 +1,7 @@
-// The points on a canvas: stamped from ready-made dots, so that tens of thousands follow the hand.
+// The points on a canvas, tens of thousands of them as fast as the hand moves.
 
-import { magnification, toScreen, type Point, type Size, type Viewport } from "./viewport";
+import { maskOf, pixelsOf, splat, type Mask, type Pixels } from "./splat";
+import { magnification, type Point, type Size, type Viewport } from "./viewport";
 
 /** What is drawn; all but the view changes seldom. */
 export interface Picture {
@@ -13,12 +14,14 @@ export interface Picture {
   /** A group that stands out, -1 for none. */
   emphasised: number;
   ink: string;
-  halo: string;
+  ground: string;
 }
 
 /** A stride that is prime, so that points are drawn mixed: no label covers the one before. */
 const STRIDE = 7919;
 const MAX_RADIUS = 9;
+const RING_PX = 1.4;
+const FAINT = 0.12;
 
 /** Pixels of a dot's radius: smaller the more there are, greater the nearer they are. */
 export function radiusOf(points: number, times: number): number {
@@ -40,14 +43,21 @@ export function mixedOrder(points: number): Uint32Array {
   return order;
 }
 
-type Dot = { canvas: HTMLCanvasElement; half: number };
+/** Where data lie on the canvas, in its own pixels. */
+interface Placing {
+  left: number;
+  top: number;
+  scale: number;
+}
 
 /** Draws on one canvas, which it keeps as large as its box. */
 export class Scatter {
   private readonly canvas: HTMLCanvasElement;
   private readonly context: CanvasRenderingContext2D;
-  private dots = new Map<string, Dot>();
   private order: Uint32Array = new Uint32Array();
+  private image: ImageData | null = null;
+  private masks = new Map<string, Mask>();
+  private paint = { key: "", pixels: [] as number[] };
 
   constructor(canvas: HTMLCanvasElement) {
     const context = canvas.getContext("2d");
@@ -57,93 +67,85 @@ export class Scatter {
   }
 
   draw(picture: Picture, view: Viewport, size: Size): void {
-    const { context } = this;
     const ratio = fitCanvas(this.canvas, size);
-    context.setTransform(1, 0, 0, 1, 0, 0);
-    context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    const { width, height } = this.canvas;
+    if (this.image?.width !== width || this.image.height !== height) {
+      this.image = this.context.createImageData(width, height);
+    }
+    const pixels: Pixels = { data: new Uint32Array(this.image.data.buffer), width, height };
     const points = picture.xs.length;
     if (this.order.length !== points) this.order = mixedOrder(points);
     const times = magnification(view, size);
-    const [radius, alpha] = [radiusOf(points, times), alphaOf(points, times)];
-    this.stampAll(picture, view, size, { ratio, radius, alpha });
-    this.ringSelected(picture, view, size, { ratio, radius });
+    const [radius, alpha] = [radiusOf(points, times) * ratio, alphaOf(points, times)];
+    const scale = view.scale * ratio;
+    const placing = { left: width / 2 - view.x * scale, top: height / 2 + view.y * scale, scale };
+    const [ground = 0, ink = 0, ...colours] = this.pixels([picture.ground, picture.ink, ...picture.colours]);
+    pixels.data.fill(ground);
+    this.drawAll(pixels, picture, placing, { colours, radius, alpha });
+    this.drawSelected(pixels, picture, placing, { colours, ink, radius: radius + 0.8 * ratio, ring: RING_PX * ratio });
+    this.context.putImageData(this.image, 0, 0);
   }
 
-  private stampAll(
-    picture: Picture,
-    view: Viewport,
-    size: Size,
-    { ratio, radius, alpha }: { ratio: number; radius: number; alpha: number },
+  private drawAll(
+    pixels: Pixels,
+    { xs, ys, membership, emphasised, hidden, selected }: Picture,
+    { left, top, scale }: Placing,
+    { colours, radius, alpha }: { colours: number[]; radius: number; alpha: number },
   ): void {
-    const { xs, ys, membership, colours, emphasised, hidden, selected } = picture;
     const choosing = selected.size > 0 && emphasised < 0;
-    const strong = colours.map((colour) => this.dot(colour, radius, alpha, ratio));
-    const faint = colours.map((colour) => this.dot(colour, radius, choosing ? alpha * 0.45 : 0.1, ratio));
-    const skipped = colours.map((_, group) => hidden.has(group));
-    const { context } = this;
-    const scale = view.scale * ratio;
-    const left = (size.width / 2) * ratio - view.x * scale;
-    const top = (size.height / 2) * ratio + view.y * scale;
-    const [width, height, edge] = [this.canvas.width, this.canvas.height, MAX_RADIUS * ratio];
+    const usual = this.mask(radius, choosing ? alpha * 0.45 : alpha);
+    const faint = this.mask(radius, FAINT);
+    const masks = colours.map((_, group) => {
+      if (hidden.has(group)) return null;
+      return emphasised >= 0 && group !== emphasised ? faint : usual;
+    });
+    const [right, bottom] = [pixels.width + usual.side, pixels.height + usual.side];
     for (const i of this.order) {
       const group = membership[i] ?? 0;
-      if (skipped[group]) continue;
+      const mask = masks[group];
+      if (!mask) continue;
       const x = left + (xs[i] ?? 0) * scale;
       const y = top - (ys[i] ?? 0) * scale;
-      if (x < -edge || y < -edge || x > width + edge || y > height + edge) continue;
-      const weak = choosing || (emphasised >= 0 && group !== emphasised);
-      const dot = (weak ? faint : strong)[group];
-      if (dot) context.drawImage(dot.canvas, Math.round(x - dot.half), Math.round(y - dot.half));
+      if (x < -mask.side || y < -mask.side || x > right || y > bottom) continue;
+      splat(pixels, mask, x, y, colours[group] ?? 0);
     }
   }
 
-  private ringSelected(
-    picture: Picture,
-    view: Viewport,
-    size: Size,
-    { ratio, radius }: { ratio: number; radius: number },
+  private drawSelected(
+    pixels: Pixels,
+    { xs, ys, membership, hidden, selected }: Picture,
+    { left, top, scale }: Placing,
+    { colours, ink, radius, ring }: { colours: number[]; ink: number; radius: number; ring: number },
   ): void {
-    for (const i of picture.selected) {
-      const group = picture.membership[i] ?? 0;
-      if (picture.hidden.has(group)) continue;
-      const [x, y] = toScreen(view, size, [picture.xs[i] ?? 0, picture.ys[i] ?? 0]);
-      if (x < -20 || y < -20 || x > size.width + 20 || y > size.height + 20) continue;
-      const dot = this.dot(picture.colours[group] ?? picture.ink, radius + 0.8, 1, ratio, picture.ink);
-      this.context.drawImage(dot.canvas, Math.round(x * ratio - dot.half), Math.round(y * ratio - dot.half));
+    const [rim, dot] = [this.mask(radius + ring, 1), this.mask(radius, 1)];
+    for (const i of selected) {
+      const group = membership[i] ?? 0;
+      if (hidden.has(group)) continue;
+      const x = left + (xs[i] ?? 0) * scale;
+      const y = top - (ys[i] ?? 0) * scale;
+      if (x < -rim.side || y < -rim.side || x > pixels.width + rim.side || y > pixels.height + rim.side) continue;
+      splat(pixels, rim, x, y, ink);
+      splat(pixels, dot, x, y, colours[group] ?? 0);
     }
   }
 
-  /** A ready-made dot; kept until there are too many kinds, which zooming brings about. */
-  private dot(colour: string, radius: number, alpha: number, ratio: number, ring?: string): Dot {
-    const size = Math.max(1, Math.round(radius * ratio * 4)) / 4;
-    const key = `${colour}|${size}|${alpha.toFixed(2)}|${ring ?? ""}`;
-    const known = this.dots.get(key);
+  private pixels(colours: string[]): number[] {
+    const key = colours.join("|");
+    if (this.paint.key !== key) this.paint = { key, pixels: pixelsOf(colours) };
+    return this.paint.pixels;
+  }
+
+  /** A ready-made mask, its radius rounded to a quarter; kept until zooming has made too many. */
+  private mask(radius: number, alpha: number): Mask {
+    const rounded = Math.round(radius * 4) / 4;
+    const key = `${rounded}|${alpha.toFixed(3)}`;
+    const known = this.masks.get(key);
     if (known) return known;
-    if (this.dots.size > 400) this.dots.clear();
-    const made = stamp(colour, size, alpha, ring ? { colour: ring, width: 1.4 * ratio } : null);
-    this.dots.set(key, made);
+    if (this.masks.size > 60) this.masks.clear();
+    const made = maskOf(rounded, alpha);
+    this.masks.set(key, made);
     return made;
   }
-}
-
-function stamp(colour: string, radius: number, alpha: number, ring: { colour: string; width: number } | null): Dot {
-  const canvas = document.createElement("canvas");
-  const half = Math.ceil(radius + (ring?.width ?? 0) + 1);
-  canvas.width = canvas.height = 2 * half;
-  const context = canvas.getContext("2d");
-  if (context) {
-    context.globalAlpha = alpha;
-    context.beginPath();
-    context.arc(half, half, radius, 0, 2 * Math.PI);
-    context.fillStyle = colour;
-    context.fill();
-    if (ring) {
-      context.lineWidth = ring.width;
-      context.strokeStyle = ring.colour;
-      context.stroke();
-    }
-  }
-  return { canvas, half };
 }
 
 /** Makes a canvas as fine as the screen; pixels of the screen per CSS pixel, 2 at most. */

@@ -3,21 +3,22 @@
 import { useRef, useState } from "preact/hooks";
 
 import { isAbort, Problem, type ExportFormat } from "../api";
-import { bytes, count, fullTitle, plural } from "../format";
+import { bytes, count, plural } from "../format";
 import { Picture } from "../search/picture";
 import { Icon } from "../shell/icons";
 import { encode, likeTiles } from "../state/address";
 import { FORMATS, saveTiles } from "./download";
 import { spread } from "./groups";
-import { grouped, pinned, select, selected, selectedCounts, selectedTiles, toggleTile } from "./state";
+import { grouped, pinned, projection, select, selected, selectedCounts, selectedIds, toggleTile } from "./state";
+import { thumbnailOf, titleOf } from "./tiles";
 
 /** More examples than this blur a search, and make an address that is too long to share. */
 const MOST_EXAMPLES = 20;
 const PICTURES_SHOWN = 60;
 
 export function Selection() {
-  const tiles = selectedTiles.value;
-  if (tiles.length === 0) {
+  const ids = selectedIds.value;
+  if (ids.length === 0) {
     return (
       <section class="selection" aria-labelledby="selection-title">
         <h2 id="selection-title">Selection</h2>
@@ -31,7 +32,7 @@ export function Selection() {
   return (
     <section class="selection" aria-labelledby="selection-title">
       <div class="panel-head">
-        <h2 id="selection-title">{plural(tiles.length, "picture")} selected</h2>
+        <h2 id="selection-title">{plural(ids.length, "picture")} selected</h2>
         <button class="button quiet small" type="button" onClick={() => select([], false)}>
           Clear
         </button>
@@ -67,15 +68,15 @@ function Counts() {
 }
 
 function SearchByThese() {
-  const tiles = selectedTiles.value;
-  const examples = spread(tiles, MOST_EXAMPLES);
+  const ids = selectedIds.value;
+  const examples = spread(ids, MOST_EXAMPLES);
   return (
     <div class="act">
-      <a class="button primary" href={encode(likeTiles(examples.map((tile) => tile.tile_id)))}>
+      <a class="button primary" href={encode(likeTiles(examples))}>
         <Icon name="search" />
         Search by these
       </a>
-      {examples.length < tiles.length && (
+      {examples.length < ids.length && (
         <p class="meta">
           By {MOST_EXAMPLES} of them, spread evenly over the selection.
         </p>
@@ -95,8 +96,7 @@ function Export() {
     running.current = new AbortController();
     setSaving({ bytes: 0 });
     try {
-      const ids = selectedTiles.value.map((tile) => tile.tile_id);
-      await saveTiles(ids, format, (received) => setSaving({ bytes: received }), running.current.signal);
+      await saveTiles(selectedIds.value, format, (received) => setSaving({ bytes: received }), running.current.signal);
       setSaving(null);
     } catch (error) {
       if (isAbort(error)) setSaving(null);
@@ -143,35 +143,42 @@ function Export() {
 
 function Thumbnails() {
   const positions = [...selected.value];
-  const tiles = selectedTiles.value;
-  const more = tiles.length - PICTURES_SHOWN;
+  const more = positions.length - PICTURES_SHOWN;
   return (
     <>
       <ul class="thumbnails" aria-label="Selected pictures">
-        {tiles.slice(0, PICTURES_SHOWN).map((tile, n) => (
-          <li key={tile.tile_id}>
-            <button
-              class="picture"
-              type="button"
-              title={fullTitle(tile)}
-              aria-label={`Show ${fullTitle(tile)} on the map`}
-              aria-pressed={pinned.value === positions[n]}
-              onClick={() => (pinned.value = positions[n] ?? -1)}
-            >
-              <Picture src={tile.thumbnail_url} alt="" instead="unreadable" />
-            </button>
-            <button
-              class="drop-one"
-              type="button"
-              aria-label={`Remove ${fullTitle(tile)} from the selection`}
-              onClick={() => toggleTile(positions[n] ?? -1)}
-            >
-              <Icon name="close" />
-            </button>
-          </li>
+        {positions.slice(0, PICTURES_SHOWN).map((position) => (
+          <Thumbnail key={position} position={position} />
         ))}
       </ul>
       {more > 0 && <p class="meta">and {count(more)} more, all in the export</p>}
     </>
+  );
+}
+
+function Thumbnail({ position }: { position: number }) {
+  const id = projection.value?.tileIds[position] ?? "";
+  const name = titleOf(id, projection.value?.labels[position] ?? null);
+  return (
+    <li>
+      <button
+        class="picture"
+        type="button"
+        title={name}
+        aria-label={`Show on the map: ${name}`}
+        aria-pressed={pinned.value === position}
+        onClick={() => (pinned.value = position)}
+      >
+        <Picture src={thumbnailOf(id)} alt="" instead="unreadable" />
+      </button>
+      <button
+        class="drop-one"
+        type="button"
+        aria-label={`Remove from the selection: ${name}`}
+        onClick={() => toggleTile(position)}
+      >
+        <Icon name="close" />
+      </button>
+    </li>
   );
 }

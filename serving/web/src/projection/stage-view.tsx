@@ -2,14 +2,27 @@
 
 import { useEffect, useRef } from "preact/hooks";
 
-import { date, place, plural, title } from "../format";
+import { date, place, plural } from "../format";
 import { Picture } from "../search/picture";
 import { Icon, type IconName } from "../shell/icons";
 import { encode, likeTiles } from "../state/address";
 import { Stage, cardPlace } from "./stage";
 import { grouped, hidden, pinned, projection, selected, toggleTile, tool } from "./state";
+import { ask, facts, thumbnailOf, titleOf } from "./tiles";
+import type { Point, Size } from "./viewport";
 
-const CARD = { width: 216, height: 312, gap: 16 };
+const CARD = { width: 248, gap: 16, rise: 70, edge: 8 };
+
+/** The side of a point on which its card has room; anchored below in the lower half. */
+function cardStyle([x, y]: Point, { width, height }: Size): Record<string, string> {
+  const right = x + CARD.gap + CARD.width < width - CARD.edge;
+  const left = right ? x + CARD.gap : Math.max(CARD.edge, x - CARD.gap - CARD.width);
+  const vertical: Record<string, string> =
+    y < height / 2
+      ? { top: `${Math.max(CARD.edge, y - CARD.rise)}px`, bottom: "auto" }
+      : { top: "auto", bottom: `${Math.max(CARD.edge, height - y - CARD.rise)}px` };
+  return { left: `${left}px`, ...vertical };
+}
 
 export function StageView() {
   const host = useRef<HTMLDivElement>(null);
@@ -22,7 +35,7 @@ export function StageView() {
     stage.current = made;
     return () => made.destroy();
   }, []);
-  const points = projection.value?.tiles.length ?? 0;
+  const points = projection.value?.tileIds.length ?? 0;
   return (
     <section class="stage" aria-label="Map of likeness">
       <div
@@ -81,47 +94,49 @@ function ToolButton({ icon, label, onClick }: { icon: IconName; label: string; o
 
 function Card() {
   const shown = cardPlace.value;
-  const tile = shown && projection.value?.tiles[shown.tile];
-  if (!shown || !tile) return null;
+  const id = shown ? projection.value?.tileIds[shown.tile] : undefined;
+  useEffect(() => (id === undefined ? undefined : ask(id)), [id]);
+  if (!shown || id === undefined) return null;
   const stays = shown.tile === pinned.value;
   const group = grouped.value.groups[grouped.value.membership[shown.tile] ?? -1];
-  const [x, y] = shown.at;
-  const right = x + CARD.gap + CARD.width < shown.size.width - 8;
-  const left = right ? x + CARD.gap : Math.max(8, x - CARD.gap - CARD.width);
-  const top = Math.max(8, Math.min(y - 70, shown.size.height - CARD.height - 8));
+  const known = facts.value.get(id);
   return (
-    <div class={stays ? "point-card stays" : "point-card"} style={{ left: `${left}px`, top: `${top}px` }} data-tile={tile.tile_id}>
+    <div class={stays ? "point-card stays" : "point-card"} style={cardStyle(shown.at, shown.size)} data-tile={id}>
       <span class="picture">
-        <Picture key={tile.tile_id} src={tile.thumbnail_url} alt="" lazy={false} />
+        <Picture key={id} src={thumbnailOf(id)} alt="" lazy={false} />
       </span>
       <div class="point-facts">
         <p class="point-name">
           <span class="swatch" style={{ background: group?.colour ?? "" }} />
-          <strong>{title(tile)}</strong>
+          <strong>{titleOf(id, group?.label ?? null)}</strong>
         </p>
-        <p class="meta">{[place(tile.bounds), date(tile.datetime)].filter(Boolean).join(" · ") || tile.uri.split("/").pop()}</p>
-        {stays && <CardActions position={shown.tile} />}
+        <p class="meta">
+          {known === undefined
+            ? "…"
+            : (known && [place(known.bounds), date(known.datetime)].filter(Boolean).join(" · ")) || "No place or date known"}
+        </p>
+        {stays && <CardActions position={shown.tile} id={id} />}
       </div>
     </div>
   );
 }
 
-function CardActions({ position }: { position: number }) {
-  const tile = projection.value?.tiles[position];
-  if (!tile || hidden.value.has(grouped.value.membership[position] ?? -1)) return null;
+function CardActions({ position, id }: { position: number; id: string }) {
+  if (hidden.value.has(grouped.value.membership[position] ?? -1)) return null;
   const chosen = selected.value.has(position);
+  const worldview = facts.value.get(id)?.worldview_url;
   return (
     <>
       <div class="buttons">
-        <a class="button small primary" href={encode(likeTiles([tile.tile_id]))}>
+        <a class="button small primary" href={encode(likeTiles([id]))}>
           Search by this
         </a>
         <button class="button small" type="button" aria-pressed={chosen} onClick={() => toggleTile(position)}>
           {chosen ? "Selected" : "Select"}
         </button>
       </div>
-      {tile.worldview_url && (
-        <a class="worldview" href={tile.worldview_url} target="_blank" rel="noopener">
+      {worldview && (
+        <a class="worldview" href={worldview} target="_blank" rel="noopener">
           Open in NASA Worldview
         </a>
       )}

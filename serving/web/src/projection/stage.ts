@@ -156,7 +156,7 @@ export class Stage {
     if (!data) return;
     const { groups, membership } = grouped.peek();
     const colours = groups.map((group) => group.colour);
-    const { ink, halo } = this.inks();
+    const { ink, ground } = this.inks();
     this.scatter.draw(
       {
         ...data,
@@ -166,7 +166,7 @@ export class Stage {
         selected: selected.peek(),
         emphasised: emphasised.peek(),
         ink,
-        halo,
+        ground,
       },
       this.view,
       this.size,
@@ -175,7 +175,7 @@ export class Stage {
     const places = placesInSight(data, this.view, this.size, isShown);
     const colourOf = (i: number) =>
       selected.peek().has(i) ? ink : (colours[membership[i] ?? 0] ?? ink);
-    this.pictures.draw(this.base, ratio, places, data.tiles, colourOf);
+    this.pictures.draw(this.base, ratio, places, data.tileIds, colourOf);
   }
 
   private paintOverlay(): void {
@@ -195,9 +195,9 @@ export class Stage {
     cardPlace.value = tile !== undefined && at ? { tile, at, size: this.size } : null;
   }
 
-  private inks(): { ink: string; halo: string; accent: string } {
+  private inks(): { ink: string; halo: string; accent: string; ground: string } {
     const style = getComputedStyle(this.host);
     const read = (name: string) => style.getPropertyValue(name).trim();
-    return { ink: read("--ink"), halo: read("--surface"), accent: read("--accent") };
+    return { ink: read("--ink"), halo: read("--surface"), accent: read("--accent"), ground: read("--ground") };
   }
 }

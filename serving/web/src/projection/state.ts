@@ -3,13 +3,13 @@
 import { computed, signal } from "@preact/signals";
 
 import { theme } from "../shell/theme";
-import type { StatsOut, TileOut } from "../wire";
+import type { StatsOut } from "../wire";
 import { groupedBy, type Grouped } from "./groups";
-import { loadProjection, type Loaded, type Projection } from "./load";
+import { asking, loadProjection, type Loaded, type Projection } from "./load";
 
 export type Tool = "pan" | "lasso";
 
-export const loaded = signal<Loaded>({ status: "waiting", reason: "asking", since: Date.now() });
+export const loaded = signal<Loaded>(asking());
 export const stats = signal<StatsOut | null>(null);
 export const tool = signal<Tool>("pan");
 /** Positions of groups whose points are not shown. */
@@ -27,12 +27,12 @@ export const projection = computed<Projection | null>(() =>
 
 const NOTHING: Grouped = { groups: [], membership: new Uint16Array() };
 export const grouped = computed<Grouped>(() =>
-  projection.value ? groupedBy(projection.value.tiles, theme.value) : NOTHING,
+  projection.value ? groupedBy(projection.value.labels, theme.value) : NOTHING,
 );
 
-export const selectedTiles = computed<TileOut[]>(() => {
-  const tiles = projection.value?.tiles ?? [];
-  return [...selected.value].flatMap((i) => tiles[i] ?? []);
+export const selectedIds = computed<string[]>(() => {
+  const ids = projection.value?.tileIds ?? [];
+  return [...selected.value].flatMap((i) => ids[i] ?? []);
 });
 
 /** How many of each group are selected. */

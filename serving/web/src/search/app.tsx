@@ -7,7 +7,7 @@ import { fileName } from "../format";
 import { Header } from "../shell/header";
 import { START, type Address } from "../state/address";
 import { keyAsked, refresh, results, searches } from "../state/searching";
-import { address, go, hasQuery, inspected, said, stats } from "../state/store";
+import { address, go, hasQuery, hint, inspected, said, stats } from "../state/store";
 import { pending } from "../state/uploads";
 import { Bar, keysShown, viewShown } from "./bar";
 import { Details } from "./details";
@@ -51,6 +51,11 @@ export function App() {
         </div>
       </main>
       <SelectionBar />
+      {hint.value && (
+        <p class="toast" aria-hidden="true">
+          {hint.value}
+        </p>
+      )}
       <p class="visually-hidden" id="said" role="status" aria-live="polite">
         {said.value}
       </p>

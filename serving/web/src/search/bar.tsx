@@ -3,7 +3,7 @@
 import { signal } from "@preact/signals";
 import { count, milliseconds, plural } from "../format";
 import { Icon } from "../shell/icons";
-import { PAGE_SIZES, type View } from "../state/address";
+import type { View } from "../state/address";
 import { phase, results, seed } from "../state/searching";
 import { selectAll } from "../state/selection";
 import { address, filterCount, go, narrow, stats } from "../state/store";
@@ -44,7 +44,6 @@ export function Bar() {
           <Icon name="shuffle" /> <span>Show others</span>
         </button>
       )}
-      {kind === "search" && <PageSize />}
       <button class="icon-button wide" type="button" aria-label="Select all" title="Select all that are shown (Ctrl A in the grid)" disabled={!any} onClick={selectAll}>
         <Icon name="check" />
       </button>
@@ -75,19 +74,6 @@ function statusOf(): string {
       : `${held.cursor ? "first " : "all "}${count(shown)} at least ${least.toFixed(2)} alike`;
   return `${found} in ${milliseconds(held.tookMs)} ms`;
 }
-
-const PageSize = () => (
-  <label class="page-size wide" title="How many at a time">
-    <span class="visually-hidden">Pictures at a time</span>
-    <select id="count" value={String(address.value.k)} onChange={(event) => go({ k: Number(event.currentTarget.value) })}>
-      {PAGE_SIZES.filter((size) => size <= (stats.value?.limits.max_k ?? size)).map((size) => (
-        <option key={size} value={String(size)}>
-          {size} a page
-        </option>
-      ))}
-    </select>
-  </label>
-);
 
 const VIEWS: { view: View; name: string; icon: "grid" | "split" | "map" }[] = [
   { view: "grid", name: "Grid", icon: "grid" },

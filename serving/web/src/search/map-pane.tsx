@@ -7,7 +7,7 @@ import { Icon } from "../shell/icons";
 import { tileExample } from "../state/examples";
 import { report, results, searches, tilesMatching } from "../state/searching";
 import { selectedIds } from "../state/selection";
-import { address, filterBy, go, inspected, negativeIds, pointed, positiveIds } from "../state/store";
+import { address, filterBy, go, inspected, negativeIds, pointed, positiveIds, tell } from "../state/store";
 import { NO_FILTERS } from "../state/address";
 
 const SNIPPED = 8; // tiles of a region to search by
@@ -90,10 +90,7 @@ async function searchByRegion(): Promise<void> {
   const { region } = address.peek().filters;
   try {
     const tiles = await tilesMatching({ ...NO_FILTERS, region }, SNIPPED);
-    if (!tiles.length) {
-      filterBy({ region: null });
-      return;
-    }
+    if (!tiles.length) return tell("No picture of the archive touches this region: draw another.");
     const { filters } = address.peek();
     const positive = tiles.map((tile) => tileExample(tile.tile_id));
     go({ positive, negative: [], filters: { ...filters, region: null } });

@@ -1,7 +1,7 @@
 // A dialog that is open as long as it is rendered; Escape, the cross and a click beside it close it.
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { Icon } from "../shell/icons";
 
 interface ModalProps {
@@ -13,7 +13,7 @@ interface ModalProps {
 
 export function Modal({ id, title, onClose, children }: ModalProps) {
   const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const before = document.activeElement;
     dialog.current?.showModal();
     return () => {

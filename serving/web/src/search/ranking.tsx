@@ -1,7 +1,7 @@
 // How alike, how carefully, and what to make of the ranked results.
 
 import { useState } from "preact/hooks";
-import type { Address } from "../state/address";
+import { PAGE_SIZES, type Address } from "../state/address";
 import { isHit, results } from "../state/searching";
 import { address, go, stats } from "../state/store";
 
@@ -55,8 +55,8 @@ function LeastScore() {
       <label class="name" for="least">
         {shown > 0 ? "Find all that are at least so alike" : "Move to find all above a similarity"}
       </label>
-      <ScoreBars least={shown} />
-      <span class="slider">
+      <span class="slider barred">
+        <ScoreBars least={shown} />
         <input
           type="range"
           id="least"
@@ -104,6 +104,16 @@ export function Shaping() {
       <div class="rail-title">
         <h3>Arrangement</h3>
       </div>
+      <label class="field">
+        <span class="name">Pictures at a time</span>
+        <select id="count" value={String(address.value.k)} onChange={(event) => go({ k: Number(event.currentTarget.value) })}>
+          {PAGE_SIZES.filter((size) => size <= (stats.value?.limits.max_k ?? size)).map((size) => (
+            <option key={size} value={String(size)}>
+              {size}
+            </option>
+          ))}
+        </select>
+      </label>
       <label class="field">
         <span class="name">Group overlapping pictures</span>
         <select id="overlap" value={shaping.overlap} onChange={(event) => change({ overlap: event.currentTarget.value as Address["shaping"]["overlap"] })}>

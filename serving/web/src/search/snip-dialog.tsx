@@ -160,6 +160,7 @@ function Stage({ bitmap, box, onBox }: StageProps) {
         class="cut"
         id="cut"
         tabIndex={0}
+        autofocus
         role="application"
         aria-roledescription="box"
         aria-label={`The part to search by: ${Math.round(box.width * 100)} by ${Math.round(box.height * 100)} percent of the picture, from ${Math.round(box.x * 100)} percent left and ${Math.round(box.y * 100)} percent top`}

@@ -86,7 +86,8 @@ function Bars({ months, all, low, high }: { months: string[]; all: Months; low: 
   const groups = bins(months, all, left);
   const most = Math.max(1, ...groups.map((group) => group.all));
   const width = 100 / groups.length;
-  const height = (value: number) => (value ? Math.max(2, (value / most) * 46) : 0);
+  // By the square root: one day with a large scene does not press all others flat.
+  const height = (value: number) => (value ? Math.max(2, Math.sqrt(value / most) * 46) : 0);
   return (
     <svg class="bars" viewBox="0 0 100 48" preserveAspectRatio="none" role="img" aria-label={`Pictures by month: ${count(all.reduce((sum, one) => sum + one.count, 0))} with a date`}>
       {groups.map((group, i) => {

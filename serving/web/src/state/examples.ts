@@ -2,41 +2,17 @@
 
 import type { TileOut } from "../wire";
 import { fullTitle } from "../format";
-import type { Address, Example } from "./address";
-import { address, go, said } from "./store";
+import type { Example } from "./address";
+import { other, tileExample, withExamples, withoutExample, type Side } from "./sides";
+import { address, go, said, tell } from "./store";
 
-export type Side = "positive" | "negative";
-
-const other = (side: Side): Side => (side === "positive" ? "negative" : "positive");
-
-/** ``address`` with ``examples`` on one side and nowhere else, those already there as they are. */
-export function withExamples(
-  examples: Example[],
-  side: Side,
-  { positive, negative }: Pick<Address, Side>,
-): Pick<Address, Side> {
-  const ids = new Set(examples.map((one) => one.id));
-  const lists = { positive, negative };
-  const held = new Set(lists[side].map((one) => one.id));
-  return {
-    ...lists,
-    [side]: [...lists[side], ...examples.filter((one) => !held.has(one.id))],
-    [other(side)]: lists[other(side)].filter((one) => !ids.has(one.id)),
-  };
-}
-
-export function withoutExample(id: string, lists: Pick<Address, Side>): Pick<Address, Side> {
-  return {
-    positive: lists.positive.filter((one) => one.id !== id),
-    negative: lists.negative.filter((one) => one.id !== id),
-  };
-}
-
-export const tileExample = (id: string): Example => ({ kind: "tile", id, weight: 1, name: "" });
+export { tileExample, type Side } from "./sides";
 
 /** Asks by these examples too. */
 export function addExamples(examples: Example[], side: Side): void {
-  go(withExamples(examples, side, address.value));
+  const lists = withExamples(examples, side, address.value);
+  if (lists.positive.length) go(lists);
+  else tell("A search needs one picture to be like: add another first.");
 }
 
 /** Makes a tile an example of one side; where it is that already, it is one no more. */
@@ -44,6 +20,7 @@ export function mark(tile: TileOut, side: Side): void {
   const held = address.value[side].some((one) => one.id === tile.tile_id);
   if (held) return unmark(tile.tile_id, fullTitle(tile));
   addExamples([tileExample(tile.tile_id)], side);
+  if (!address.value[side].some((one) => one.id === tile.tile_id)) return;
   const word = side === "positive" ? "an example to be like" : "an example to be unlike";
   said.value = `${fullTitle(tile)} is now ${word}.`;
 }
@@ -60,10 +37,6 @@ export function unmark(id: string, name = "The picture"): void {
 }
 
 export function swap(example: Example, from: Side): void {
-  if (from === "positive" && address.value.positive.length === 1) {
-    said.value = "A search needs one picture to be like: add another first.";
-    return;
-  }
   addExamples([example], other(from));
 }
 

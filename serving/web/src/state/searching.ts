@@ -5,7 +5,7 @@ import * as api from "../api";
 import type { Hit, Metric, TileOut } from "../wire";
 import { encode, type Address } from "./address";
 import { askOf, filterOf } from "./request";
-import { address, inspected, stats } from "./store";
+import { address, inspected, stats, tell } from "./store";
 
 const SAMPLE = 36;
 const TOGETHER = 192; // hits a page, where all above a similarity are wanted
@@ -129,7 +129,10 @@ async function next(signal: AbortSignal): Promise<void> {
     phase.value = "done";
   } catch (error) {
     // The archive was published anew between two pages: the order has changed, so begin again.
-    if (error instanceof api.Problem && error.slug === "stale-cursor") return refresh();
+    if (error instanceof api.Problem && error.slug === "stale-cursor") {
+      tell("The archive was published anew: the search begins again.");
+      return refresh();
+    }
     throw error;
   }
 }

@@ -16,6 +16,18 @@ export const pointed = signal<string | null>(null);
 export const inspected = signal<TileOut | null>(null);
 /** What has just been done, for those who hear the page. */
 export const said = signal("");
+/** The same for those who see it, where they would wonder why nothing happened. */
+export const hint = signal("");
+
+const HINT_MS = 5000;
+let hinted = 0;
+
+export function tell(text: string): void {
+  said.value = hint.value = text;
+  clearTimeout(hinted);
+  hinted = window.setTimeout(() => (hint.value = ""), HINT_MS);
+}
+
 export const narrow = signal(false);
 
 export const hasQuery = computed(() => address.value.positive.length > 0);

@@ -1,0 +1,31 @@
+import { expect, it } from "vitest";
+import { bytes, centre, date, extent, month, place, plural, title, where } from "./format";
+
+it("says places as people do", () => {
+  expect(place([129.5, -13.25, 130, -12.75])).toBe("13.00°S 129.75°E");
+  expect(place(null)).toBe("");
+  expect(centre([179, 60, -179, 61])).toEqual([60.5, 180]);
+  expect(centre([170, 0, -178, 2])).toEqual([1, 176]);
+  expect(extent([179, 60, -179, 61], 1)).toBe("60.0°N to 61.0°N, 179.0°E to 179.0°W");
+  expect(where({ bounds: null, window: { x: 1024, y: 0, width: 9, height: 9 } })).toBe("x 1,024, y 0");
+  expect(where({ bounds: null, window: null })).toBe("");
+});
+
+it("says days and months in UTC", () => {
+  expect(date("2021-07-14T23:59:59Z")).toBe("14 Jul 2021");
+  expect(date(null)).toBe("");
+  expect(month("2021-01")).toBe("Jan 2021");
+});
+
+it("says sizes and counts", () => {
+  expect(bytes(999)).toBe("999 B");
+  expect(bytes(1536)).toBe("1.5 KB");
+  expect(bytes(33_554_432)).toBe("32 MB");
+  expect(plural(1, "picture")).toBe("1 picture");
+  expect(plural(1200, "picture")).toBe("1,200 pictures");
+});
+
+it("calls a tile by its label, or by its file", () => {
+  expect(title({ label: "sea_ice", uri: "a/b.png" })).toBe("sea ice");
+  expect(title({ label: null, uri: "gs://a/b.png" })).toBe("b.png");
+});
