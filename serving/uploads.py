@@ -1,4 +1,7 @@
-"""Bodies of requests, read no further than their limits: JSON, and forms with pictures."""
+"""What requests carry: kinds of bodies, and forms with pictures.
+
+How many bytes a body may have is bounded before it comes here (``operations/bounds.py``).
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,15 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
-from starlette.types import Message, Receive
 
 from featurizer.errors import QueryError
 from serving.asking import check_uploads
 from serving.embedding import Upload
-from serving.failures import TooLargeError, UnsupportedBodyError
+from serving.failures import UnsupportedBodyError
 from serving.settings import Settings
 
 JSON, FORM = "application/json", "multipart/form-data"
 _FIELD_BYTES = 1 << 20  # `query` may hold a vector, or a polygon
-_ENVELOPE_BYTES = 16_384  # part headers and boundaries around the images
 _MAX_FIELDS = 16
 _CHARSETS = (b"", b"utf-8", b"utf8", b"us-ascii")
 
@@ -42,26 +43,20 @@ def kind_of(request: Request, *kinds: str) -> str:
     return kind
 
 
-async def read_body(request: Request, max_bytes: int) -> bytes:
-    """The whole body; TooLargeError as soon as it is known to be more than ``max_bytes``."""
-    return await _bounded(request, max_bytes).body()
-
-
 async def read_form(request: Request, settings: Settings, *images: str) -> Form:
     """A form whose files may stand in the fields ``images``.
 
     An empty text counts as absent, as browsers send it.  QueryError for a form that does not
     parse, a file or a text in the wrong field and a field given twice; TooLargeError for too many
-    pictures or bytes.
+    pictures, and for one that is too large.
     """
     _, parameters = parse_options_header(request.headers["content-type"])
     charset = bytes(parameters.get(b"charset", b"")).lower()
     if charset not in _CHARSETS:  # others may decode to what is no text, or not at all
         raise UnsupportedBodyError(f"charset {charset.decode('latin-1')!r}: send UTF-8")
-    limit = settings.max_upload_bytes * settings.max_images + _FIELD_BYTES + _ENVELOPE_BYTES
     parser = MultiPartParser(
         request.headers,
-        _bounded(request, limit).stream(),
+        request.stream(),
         max_files=settings.max_images + 1,  # one more, so that the refusal can be our own
         max_fields=_MAX_FIELDS,
         max_part_size=_FIELD_BYTES,
@@ -107,26 +102,3 @@ def _fields(form: FormData, images: Sequence[str]) -> dict[str, str]:
 
 def _listed(names: Sequence[str]) -> str:
     return " or ".join(f"`{name}`" for name in names)
-
-
-def _bounded(request: Request, limit: int) -> Request:
-    """The request, read no further than its limit: TooLargeError out of whatever reads it."""
-    refusal = TooLargeError(f"the body is more than {limit:,} bytes: send less at a time")
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and len(announced) < 20 and int(announced) > limit:
-        raise refusal
-    return Request(request.scope, _counted(request.receive, limit, refusal))
-
-
-def _counted(receive: Receive, limit: int, refusal: TooLargeError) -> Receive:
-    seen = 0
-
-    async def counted() -> Message:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > limit:
-            raise refusal
-        return message
-
-    return counted

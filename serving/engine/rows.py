@@ -17,6 +17,7 @@ from serving.engine import tile_ids
 from serving.engine.bases import Bases, Ids
 from serving.engine.blocks import FORM, Block, Tile, read_blocks, write_arrow
 from serving.engine.built import built
+from serving.engine.handles import most_open
 from serving.engine.progress import cores, for_each
 from serving.engine.regions import Mask
 from serving.engine.sync import LocalFiles
@@ -24,7 +25,7 @@ from serving.engine.zones import ZONE, Zones, zone_of
 
 __all__ = ["Rows", "Tile"]
 
-_OPEN_MAPS = 128  # each holds a file handle
+_MAPPED_BYTES = 512 << 20  # of Arrow files kept open: as much may become resident
 _IDS, _ZONES, _ZONES_FILE = "tile_ids", "zones", "zones.npy"
 
 
@@ -38,7 +39,8 @@ class Rows:
         self._starts: list[int] = self._bases.starts.tolist()
         self._files = arrow_files
         self._ids: tile_ids.TileIds | None = None  # an empty archive has none
-        self._blocks = lru_cache(maxsize=_OPEN_MAPS)(self._open)
+        self._kept = _most_kept(arrow_files)
+        self._blocks = lru_cache(maxsize=self._kept)(self._open)
         self._index_zones()
 
     @classmethod
@@ -126,7 +128,7 @@ class Rows:
         """The blocks, or those of the zones wanted, in order: first row id and block."""
         chosen = np.arange(len(self.zones)) if wanted is None else np.flatnonzero(wanted)
         # Of a bigger archive, a scan would push what searches use out of the cache.
-        read = self._blocks if len(self._files) <= _OPEN_MAPS else self._open
+        read = self._blocks if len(self._files) <= self._kept else self._open
         shard, blocks = -1, tuple[Block, ...]()
         for zone in chosen.tolist():
             start = int(self._zone_starts[zone])
@@ -147,6 +149,12 @@ class Rows:
 
     def close(self) -> None:
         self._blocks.cache_clear()
+
+
+def _most_kept(files: list[Path]) -> int:
+    """How many of these files to keep mapped."""
+    size = sum(file.stat().st_size for file in files) / max(1, len(files))
+    return max(1, min(most_open(), int(_MAPPED_BYTES / max(1.0, size))))
 
 
 def _write_ids(rows: int, ids: tile_ids.Batches, folder: Path) -> None:

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from featurizer.errors import ContractError, StorageError
 from featurizer.manifest import Generation
 from serving.engine.bases import Bases, Ids
+from serving.engine.handles import most_open
 from serving.engine.ranking import Floats, best, closeness, distance_of
 from serving.engine.sync import LocalFiles
 
-_OPEN_MAPS = 256  # each holds a file handle, of which a process commonly has 1,024
 _MAPPED_BYTES = 512 << 20  # of all vectors; above, reading took 0.2 ms for 200 rows of 200 shards
 _BLOCK_BYTES = 32 << 20  # of float32 vectors, and of scores, in one step of a scan
 
@@ -69,7 +69,7 @@ class Vectors:
         self,
         generation: Generation,
         files: LocalFiles,
-        open_maps: int = _OPEN_MAPS,
+        open_files: int | None = None,
         mapped_bytes: int = _MAPPED_BYTES,
     ) -> None:
         self._shards, self._files = generation.shards, files
@@ -77,14 +77,17 @@ class Vectors:
         self._bases = Bases(shard.rows for shard in generation.shards)
         mapped = 2 * self._dim * self._bases.total <= mapped_bytes
         opener: Callable[[int], _Mapped | _Opened] = self._mapped if mapped else self._opened
-        self._taker = lru_cache(maxsize=open_maps)(opener)
+        self._taker = lru_cache(maxsize=open_files or most_open())(opener)
+        self._offsets: dict[int, int] = {}  # of the first row, in files that were looked into
 
     def _mapped(self, shard: int) -> _Mapped:
         return _Mapped(self._open(shard).view(np.ndarray))  # a memmap costs several times that
 
     def _opened(self, shard: int) -> _Opened:
-        mapped = self._open(shard)
-        return _Opened(self._files.vectors(self._shards[shard].name), mapped.offset, self._dim)
+        offset = self._offsets.get(shard)
+        if offset is None:
+            offset = self._offsets[shard] = int(self._open(shard).offset)
+        return _Opened(self._files.vectors(self._shards[shard].name), offset, self._dim)
 
     def _open(self, shard: int) -> np.memmap[Any, np.dtype[np.float16]]:
         record = self._shards[shard]

@@ -259,7 +259,9 @@ class ExportRequest(Strict):
         None, min_length=1, description="These tiles, in this order."
     )
     filter: FilterIn | None = Field(None, description="Every tile that matches.")
-    limit: int = Field(10_000, ge=1, le=_GREATEST, description="Rows at most.")
+    limit: int = Field(
+        10_000, ge=1, le=_GREATEST, description="Rows of a search or filter at most."
+    )
     labels: dict[str, str] | None = Field(
         None, description="Labels of your own by tile id, in place of the archive's."
     )

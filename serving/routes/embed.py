@@ -15,10 +15,10 @@ from serving.failures import ImageRefusedError, TooLargeError, UnsupportedBodyEr
 from serving.models.answers import EmbedResponse
 from serving.query import embedding_text
 from serving.routes.access import access_of, compute, lease
-from serving.routes.bodies import json_response
+from serving.routes.bodies import DirectRoute, json_response
 from serving.uploads import FORM, kind_of, read_form
 
-router = APIRouter(prefix="/v1", tags=["search"])
+router = APIRouter(prefix="/v1", tags=["search"], route_class=DirectRoute)
 
 _BODY: dict[str, Any] = {
     "required": True,

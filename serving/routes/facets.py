@@ -13,9 +13,9 @@ from serving.failures import TooLargeError, UnsupportedBodyError
 from serving.models.answers import FacetsOut
 from serving.models.requests import FacetsRequest
 from serving.routes.access import compute, lease
-from serving.routes.bodies import json_body, json_request, json_response
+from serving.routes.bodies import DirectRoute, json_body, json_request, json_response
 
-router = APIRouter(prefix="/v1", tags=["archive"])
+router = APIRouter(prefix="/v1", tags=["archive"], route_class=DirectRoute)
 
 
 @router.post(

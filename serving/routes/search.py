@@ -26,6 +26,7 @@ from serving.models.requests import BatchRequest, FormFields, FormSearch, Search
 from serving.query.question import Vector
 from serving.routes.access import access_of, compute, lease, read
 from serving.routes.bodies import (
+    DirectRoute,
     from_fields,
     json_body,
     json_content,
@@ -38,7 +39,7 @@ from serving.searching import search as page
 from serving.service import SearchService
 from serving.uploads import FORM, JSON, kind_of, read_form
 
-router = APIRouter(prefix="/v1", tags=["search"])
+router = APIRouter(prefix="/v1", tags=["search"], route_class=DirectRoute)
 
 _FILES = {"type": "array", "items": {"type": "string", "format": "binary"}}
 _FORM_SCHEMA: dict[str, Any] = {

@@ -20,6 +20,7 @@ from PIL import Image
 from playwright.sync_api import (
     Browser,
     BrowserContext,
+    CDPSession,
     Locator,
     Page,
     Route,
@@ -137,6 +138,15 @@ def lasso(page: Page, radius_x: float, radius_y: float) -> None:
         turn = math.radians(degrees)
         page.mouse.move(x + radius_x * math.cos(turn), y + radius_y * math.sin(turn))
     page.mouse.up()
+
+
+def touch(fingers: CDPSession, steps: list[list[tuple[float, float]]]) -> None:
+    """Puts fingers down at the first step's places, moves them through the others, lifts them."""
+    for n, places in enumerate(steps):
+        points = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(places)]
+        kind = "touchMove" if n else "touchStart"
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    fingers.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
 def shoot(page: Page, name: str) -> None:
@@ -326,6 +336,41 @@ class TestMapOfLikeness:
         page.route("**/v1/map", lambda route: route.abort())
         page.goto("/map")
         expect(page.get_by_role("alert")).to_contain_text("does not answer")
+
+    def test_fingers_pinch_tap_and_draw_loops(self, browser: Browser, address: str) -> None:
+        context = browser.new_context(
+            base_url=address, viewport=PHONE, is_mobile=True, has_touch=True
+        )
+        page = context.new_page()
+        stage = open_map(page)
+        told = answered(page)
+        box = stage.bounding_box()
+        assert box is not None
+        x, y = middle(stage)
+        scale = (min(box["width"], box["height"]) - 2 * 28) / 2
+        page.touchscreen.tap(x + told["x"][0] * scale, y - told["y"][0] * scale)
+        expect(page.locator(".point-card.stays")).to_have_attribute(
+            "data-tile", told["tile_ids"][0]
+        )
+        shoot(page, "map-phone-light-card")
+        page.get_by_role("button", name="Close").click()
+        fingers = context.new_cdp_session(page)
+        page.get_by_role("button", name="Lasso", exact=True).click()
+        far = scale + 20
+        loop = [(x - far, y - far), (x + far, y - far), (x + far, y + far), (x - far, y + far)]
+        touch(fingers, [[corner] for corner in loop])
+        count = len(told["tile_ids"])
+        expect(page.locator("#selection-title")).to_have_text(f"{count} pictures selected")
+        page.get_by_role("button", name="Clear").click()
+        page.get_by_role("button", name="Move", exact=True).click()
+        # Spread to four times the distance, about the middle: points go four times as far from it.
+        touch(fingers, [[(x - d, y), (x + d, y)] for d in (20, 30, 40, 60, 80)])
+        near = min(range(count), key=lambda i: math.hypot(told["x"][i], told["y"][i]))
+        page.touchscreen.tap(x + 4 * told["x"][near] * scale, y - 4 * told["y"][near] * scale)
+        expect(page.locator(".point-card.stays")).to_have_attribute(
+            "data-tile", told["tile_ids"][near]
+        )
+        context.close()
 
     @pytest.mark.parametrize("scheme", ["light", "dark"])
     @pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])

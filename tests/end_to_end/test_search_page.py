@@ -168,10 +168,12 @@ class TestUploads:
         sheet.mouse.down()
         sheet.mouse.move(stage["x"] + stage["width"] / 4, stage["y"] + stage["height"] / 4)
         sheet.mouse.up()
-        with sheet.expect_request("**/v1/embed") as sent:
-            sheet.locator("#snip-use").click()
-        assert b"part of whole.png" in (sent.value.post_data_buffer or b"")
+        told = re.search(r"(\d+) × \d+ px", sheet.locator("#snip").inner_text())
+        assert told is not None and 28 <= int(told[1]) <= 32  # a quarter of 128
+        sheet.locator("#snip-use").click()
         expect(sheet.locator(".chip-name")).to_have_text("part of whole.png")
+        preview = sheet.locator(".chip img")
+        assert preview.evaluate("(i) => i.decode().then(() => i.naturalWidth)") == int(told[1])
         searched(sheet)
         assert tiles_shown(sheet) != whole
 

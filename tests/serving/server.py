@@ -42,7 +42,12 @@ def ready(app: FastAPI) -> Iterator[httpx.Client]:
 
 
 def wait_until_ready(client: httpx.Client) -> None:
-    wait_for(lambda: client.get("/readyz").status_code == 200, "the archive did not load")
+    def loaded() -> bool:
+        answer = client.get("/readyz")
+        assert "could not be loaded" not in answer.text, "loading failed: the log says why"
+        return answer.status_code == 200
+
+    wait_for(loaded, "the archive did not load")
 
 
 def wait_for(condition: Callable[[], bool], failure: str) -> None:

@@ -230,7 +230,7 @@ def test_a_stopping_server_ends_what_is_computed(engine: SearchEngine, tmp_path:
     maps = EmbeddingMaps(tmp_path, 120)
     assert isinstance(maps.of(engine), Underway)
     place = place_of(engine, tmp_path, 120)
-    _wait_for(lambda: (place.work / "progress.json").exists())
+    _wait_for((place.work / "progress.json").exists)
     maps.close()
     _wait_for(lambda: not place.work.exists())
     assert stored(place) is None
@@ -256,7 +256,7 @@ def test_a_projection_does_not_outlive_a_killed_server(
     ) as server:
         assert server.stdout is not None
         child = int(server.stdout.readline())
-        _wait_for(lambda: (place.work / "progress.json").exists())
+        _wait_for((place.work / "progress.json").exists)
         assert os.getpriority(os.PRIO_PROCESS, child) > os.getpriority(os.PRIO_PROCESS, 0)
         server.send_signal(signal.SIGKILL)
         server.wait()

@@ -331,7 +331,7 @@ def _assert_safe(name: str) -> None:
     assert not name.startswith((".", " ", "-"))
     assert not name.endswith((".", " "))
     assert len(name.encode()) <= 160
-    stem = name.split(".")[0].lower()
+    stem = name.split(".", maxsplit=1)[0].lower()
     assert stem not in {"con", "prn", "aux", "nul", "com1", "lpt9"}
 
 

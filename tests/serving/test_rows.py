@@ -141,12 +141,12 @@ def test_an_id_out_of_range_is_refused(archive, tmp_path):
             rows.tiles(np.array([0, wrong]))
 
 
-@pytest.mark.parametrize("open_maps", [1, 128])
+@pytest.mark.parametrize("mapped_bytes", [1, 1 << 20])
 def test_blocks_are_all_rows_or_those_of_the_zones_wanted(
-    archive, tmp_path, monkeypatch, open_maps
+    archive, tmp_path, monkeypatch, mapped_bytes
 ):
     monkeypatch.setattr("serving.engine.blocks.BLOCK_ROWS", 20)
-    monkeypatch.setattr("serving.engine.rows._OPEN_MAPS", open_maps)
+    monkeypatch.setattr("serving.engine.rows._MAPPED_BYTES", mapped_bytes)
     rows = opened(archive, tmp_path)
     assert [(first, block.rows) for first, block in rows.blocks()] == [
         (0, 20),

@@ -48,6 +48,21 @@ def impatient(served: Served) -> httpx.Client:
     return served(header_timeout_s=0.5, body_timeout_s=0.5, max_json_bytes=20_000)
 
 
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("keys") / "keys.json"
+
+
+@pytest.fixture(scope="module")
+def reader(file: Path) -> str:
+    return new_key(file, "reader", "read")
+
+
+@pytest.fixture(scope="module")
+def admin(file: Path) -> str:
+    return new_key(file, "admin", "admin")
+
+
 def connected(client: httpx.Client) -> socket.socket:
     url = client.base_url
     return socket.create_connection((url.host, url.port), timeout=10)
@@ -348,18 +363,6 @@ class TestSlowClients:
 
 
 class TestKeys:
-    @pytest.fixture(scope="class")
-    def file(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        return tmp_path_factory.mktemp("keys") / "keys.json"
-
-    @pytest.fixture(scope="class")
-    def reader(self, file: Path) -> str:
-        return new_key(file, "reader", "read")
-
-    @pytest.fixture(scope="class")
-    def admin(self, file: Path) -> str:
-        return new_key(file, "admin", "admin")
-
     @pytest.fixture
     def locked(self, served: Served, file: Path, reader: str, admin: str) -> httpx.Client:
         client = served(api_keys_file=file)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from featurizer.errors import ContractError, StorageError
 from serving.engine.bases import Bases
+from serving.engine.handles import most_open
 from serving.engine.ranking import distances_to
 from serving.engine.sync import LocalFiles
 from serving.engine.vectors import Vectors
@@ -60,7 +61,7 @@ def test_an_id_out_of_range_is_refused(wrong):
 
 
 @pytest.mark.parametrize(
-    "options", [{"open_maps": 1}, {"mapped_bytes": 0}, {"open_maps": 1, "mapped_bytes": 0}]
+    "options", [{"open_files": 1}, {"mapped_bytes": 0}, {"open_files": 1, "mapped_bytes": 0}]
 )
 def test_gather_takes_rows_in_any_order_and_repeated(archive, options):
     ids = np.random.default_rng(0).integers(0, 100, 300)
@@ -136,3 +137,17 @@ def test_a_file_of_another_kind_is_refused(archive, tmp_path, change):
     np.save(path, change(np.load(path)), allow_pickle=True)
     with pytest.raises(ContractError, match=r"shard0003/vectors\.npy.*embed the shard again"):
         opened(archive).gather(np.array([99]))
+
+
+def test_more_files_may_be_open_than_a_shell_allows():
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(600, soft), hard))
+    try:
+        most = most_open()
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert limit >= min(hard, 16_384) if hard != resource.RLIM_INFINITY else limit == 16_384
+    assert 64 <= most <= max(64, limit // 4)

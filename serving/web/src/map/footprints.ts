@@ -2,10 +2,12 @@
 
 import Feature from "ol/Feature";
 import { MultiLineString, MultiPolygon, Point } from "ol/geom";
+import type Layer from "ol/layer/Layer";
 import VectorLayer from "ol/layer/Vector";
 import VectorSource from "ol/source/Vector";
 import { Circle, Fill, Stroke, Style } from "ol/style";
 
+import { Dots, LEAST_PX, MARKS, RADIUS_PX, type Mark } from "./dots";
 import { centreOf, isWithin, outlineOf, piecesOf, ringOfBox, widthOf, type Bounds } from "./geometry";
 import { faded, type Palette } from "./palette";
 
@@ -14,13 +16,6 @@ export interface MapTile {
   bounds: Bounds | null;
 }
 
-export type Mark = "normal" | "positive" | "negative" | "selected";
-
-const MARKS: Mark[] = ["normal", "positive", "negative", "selected"];
-/** Footprints narrower than this are drawn as dots, of MARK_RADIUS pixels. */
-const LEAST_PX = 9;
-const MARK_RADIUS: Record<Mark, number> = { normal: 3.5, positive: 5, negative: 5, selected: 5 };
-
 interface Shapes {
   bounds: Bounds;
   outline: MultiLineString;
@@ -28,7 +23,6 @@ interface Shapes {
   degrees: number;
 }
 
-type Pair = { area: Style[]; dot: Style };
 type Placed = MapTile & { bounds: Bounds };
 
 const degreesOf = (bounds: Bounds): number => Math.max(widthOf(bounds), bounds[3] - bounds[1]);
@@ -43,13 +37,20 @@ function inOrderOfDrawing(tiles: MapTile[]): Placed[] {
 export class Footprints {
   private readonly source = new VectorSource();
   private readonly pointed = new VectorSource();
-  readonly layer = new VectorLayer({ source: this.source, zIndex: 10 });
-  readonly pointedLayer = new VectorLayer({ source: this.pointed, zIndex: 12 });
+  private readonly areas = new VectorLayer({ source: this.source, zIndex: 10 });
+  private readonly dots = new Dots(11);
+  private readonly above = new VectorLayer({ source: this.pointed, zIndex: 12 });
   private readonly features = new Map<string, Feature>();
   private readonly shapes = new WeakMap<Feature, Shapes>();
   private marks = new Map<string, Mark>();
   private pointedId: string | null = null;
+  private resolution = 0;
+  private outlined = 0;
   private placed: Bounds[] = [];
+
+  get layers(): Layer[] {
+    return [this.areas, this.dots.layer, this.above];
+  }
 
   /** Draws these tiles and no others; those without bounds are left out.  How many are drawn. */
   show(tiles: MapTile[]): number {
@@ -61,9 +62,17 @@ export class Footprints {
       this.placed.push(tile.bounds);
       this.features.set(tile.tile_id, this.featureOf(tile.tile_id, tile.bounds));
     }
-    this.source.addFeatures([...this.features.values()]);
+    this.outlined = 0;
+    this.outline();
     this.point(this.pointedId);
+    this.showDots();
     return this.features.size;
+  }
+
+  /** Tells how many degrees a pixel takes: footprints too small for it leave the outlined ones. */
+  setResolution(resolution: number): void {
+    this.resolution = resolution;
+    this.outline();
   }
 
   get bounds(): Bounds[] {
@@ -77,7 +86,7 @@ export class Footprints {
       const shapes = this.shapes.get(feature);
       if (!shapes) continue;
       const small = this.isSmall(feature, resolution);
-      const reach = (tolerance + (small ? MARK_RADIUS.normal : 0)) * resolution;
+      const reach = (tolerance + (small ? RADIUS_PX.normal : 0)) * resolution;
       if (isWithin(shapes.bounds, x, y, reach)) ids.push(id);
     }
     return ids.reverse();
@@ -88,6 +97,7 @@ export class Footprints {
     const of = (ids: Set<string>, mark: Mark) => [...ids].map((id): [string, Mark] => [id, mark]);
     this.marks = new Map([...of(selected, "selected"), ...of(negative, "negative"), ...of(positive, "positive")]);
     this.source.changed();
+    this.showDots();
   }
 
   /** Draws one tile above all others, as soon as it is shown. */
@@ -101,14 +111,40 @@ export class Footprints {
   }
 
   paint(palette: Palette): void {
-    const pairs = Object.fromEntries(MARKS.map((mark) => [mark, this.pairOf(mark, palette)])) as Record<Mark, Pair>;
-    this.layer.setStyle((feature, resolution) => {
-      const mark = this.marks.get(String(feature.getId())) ?? "normal";
-      return this.isSmall(feature as Feature, resolution) ? pairs[mark].dot : pairs[mark].area;
-    });
-    const pointed = this.pointedPair(palette);
-    this.pointedLayer.setStyle((feature, resolution) =>
+    const styles = Object.fromEntries(MARKS.map((mark) => [mark, this.areaStyle(mark, palette)])) as Record<Mark, Style[]>;
+    this.areas.setStyle((feature) => styles[this.markOf(feature as Feature)]);
+    const pointed = this.pointedStyles(palette);
+    this.above.setStyle((feature, resolution) =>
       this.isSmall(feature as Feature, resolution) ? pointed.dot : pointed.area,
+    );
+    this.dots.paint(palette);
+  }
+
+  // In order of drawing the largest come first, so those with an outline are the first so many.  Only
+  // they are in the layer, which would otherwise ask for the style of thousands with each move.
+  private outline(): void {
+    const features = [...this.features.values()];
+    const small = features.findIndex((feature) => this.isSmall(feature, this.resolution));
+    const outlined = small < 0 ? features.length : small;
+    if (outlined === this.outlined) return;
+    this.outlined = outlined;
+    this.source.clear(true);
+    this.source.addFeatures(features.slice(0, outlined));
+    this.source.changed();
+  }
+
+  private markOf(feature: Feature): Mark {
+    return this.marks.get(String(feature.getId())) ?? "normal";
+  }
+
+  private showDots(): void {
+    this.dots.show(
+      [...this.features.values()].flatMap((feature) => {
+        const shapes = this.shapes.get(feature);
+        if (!shapes) return [];
+        const [x = 0, y = 0] = shapes.dot.getCoordinates();
+        return [{ x, y, degrees: shapes.degrees, mark: this.markOf(feature) }];
+      }),
     );
   }
 
@@ -137,40 +173,32 @@ export class Footprints {
     });
   }
 
-  private pairOf(mark: Mark, palette: Palette): Pair {
+  private areaStyle(mark: Mark, palette: Palette): Style[] {
     const colour = palette[mark];
     const zIndex = MARKS.indexOf(mark);
     const width = mark === "normal" ? 1.5 : 2.5;
-    return {
-      area: [
-        new Style({ fill: new Fill({ color: faded(colour, mark === "normal" ? 0.14 : 0.26) }), zIndex }),
-        this.lineStyle(new Stroke({ color: faded(palette.halo, 0.75), width: width + 1.5, lineCap: "butt" }), zIndex),
-        this.lineStyle(new Stroke({ color: colour, width }), zIndex),
-      ],
-      dot: this.dotStyle(colour, palette.halo, MARK_RADIUS[mark], zIndex),
-    };
+    return [
+      new Style({ fill: new Fill({ color: faded(colour, mark === "normal" ? 0.14 : 0.26) }), zIndex }),
+      this.lineStyle(new Stroke({ color: faded(palette.halo, 0.75), width: width + 1.5, lineCap: "butt" }), zIndex),
+      this.lineStyle(new Stroke({ color: colour, width }), zIndex),
+    ];
   }
 
-  private pointedPair(palette: Palette): Pair {
+  private pointedStyles(palette: Palette): { area: Style[]; dot: Style } {
     return {
       area: [
         new Style({ fill: new Fill({ color: faded(palette.hover, 0.2) }) }),
         this.lineStyle(new Stroke({ color: palette.halo, width: 6, lineCap: "butt" }), 1),
         this.lineStyle(new Stroke({ color: palette.hover, width: 3 }), 2),
       ],
-      dot: this.dotStyle(palette.hover, palette.halo, 7, 1),
-    };
-  }
-
-  private dotStyle(colour: string, halo: string, radius: number, zIndex: number): Style {
-    return new Style({
-      zIndex,
-      image: new Circle({
-        radius,
-        fill: new Fill({ color: colour }),
-        stroke: new Stroke({ color: halo, width: 1.25 }),
+      dot: new Style({
+        image: new Circle({
+          radius: 7,
+          fill: new Fill({ color: palette.hover }),
+          stroke: new Stroke({ color: palette.halo, width: 1.5 }),
+        }),
+        geometry: (feature) => this.shapes.get(feature as Feature)?.dot,
       }),
-      geometry: (feature) => this.shapes.get(feature as Feature)?.dot,
-    });
+    };
   }
 }

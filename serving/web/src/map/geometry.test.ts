@@ -1,6 +1,7 @@
 import type { Polygon } from "geojson";
 import { describe, expect, it } from "vitest";
 
+import { copiesOf } from "./dots";
 import {
   boxFromText,
   boxOfExtent,
@@ -210,4 +211,22 @@ describe("boxFromText", () => {
   ])("says what is wrong with %j", (texts, message) =>
     expect(boxFromText(texts as [string, string, string, string])).toMatch(message as RegExp),
   );
+});
+
+describe("copiesOf", () => {
+  it("places a longitude in every world in sight, as stepping through worlds one by one does", () => {
+    const random = seeded(13);
+    for (let i = 0; i < 300; i++) {
+      const [x, centre] = [random() * 360 - 180, (random() - 0.5) * 2000];
+      const [resolution, width] = [0.01 + random() * 2, 300 + random() * 1000];
+      const expected: number[] = [];
+      for (let world = -12; world <= 12; world++) {
+        const place = (x + 360 * world - centre) / resolution + width / 2;
+        if (place >= -10 && place <= width + 10) expected.push(place);
+      }
+      const places = copiesOf(x, centre, resolution, width, 10);
+      expect(places).toHaveLength(expected.length);
+      places.forEach((place, n) => expect(place).toBeCloseTo(expected[n] ?? NaN, 6));
+    }
+  });
 });

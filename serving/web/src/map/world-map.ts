@@ -84,7 +84,7 @@ export class WorldMap {
       view: this.view,
       controls: [new Attribution({ collapsible: false }), new ScaleLine({ minWidth: 56 })],
       interactions: defaultInteractions({ altShiftDragRotate: false, pinchRotate: false }),
-      layers: [...this.outline.layers, this.footprints.layer, this.footprints.pointedLayer],
+      layers: [...this.outline.layers, ...this.footprints.layers],
     });
     this.regions = new RegionLayer(this.map, (region) => this.given(region));
     this.map.addLayer(this.regions.layer);
@@ -208,6 +208,9 @@ export class WorldMap {
     this.surface.addEventListener("pointerleave", left);
     this.map.on("click", (event) => this.click(event));
     this.map.on("moveend", () => void this.outline.refine(this.view.getResolution() ?? COARSEST));
+    const scaled = () => this.footprints.setResolution(this.view.getResolution() ?? COARSEST);
+    this.view.on("change:resolution", scaled);
+    scaled();
     this.target.addEventListener("keydown", this.escape);
     const resized = new ResizeObserver(() => this.map.updateSize());
     resized.observe(this.surface);

@@ -40,6 +40,16 @@ describe("splat", () => {
     }
   });
 
+  it("takes the place of empty pixels, as opaque as it covers them", () => {
+    const pixels = sheet(11, 11, 0);
+    splat(pixels, maskOf(3, 1), 5, 5, pixelOf(10, 20, 30));
+    expect(channels(pixels.data[5 * 11 + 5] ?? 0)).toEqual([10, 20, 30, 255]);
+    expect(channels(pixels.data[5 * 11 + 8] ?? 0)).toEqual([10, 20, 30, 128]);
+    expect(pixels.data[0]).toBe(0);
+    splat(pixels, maskOf(1, 0.5), 5, 5, pixelOf(110, 120, 130));
+    expect(channels(pixels.data[5 * 11 + 5] ?? 0)).toEqual([60, 70, 80, 255]);
+  });
+
   it("is cut off at the edges and touches nothing beyond", () => {
     const mask = maskOf(3, 1);
     const whole = sheet(60, 60, pixelOf(9, 9, 9));

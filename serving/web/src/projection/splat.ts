@@ -1,7 +1,7 @@
 // Round dots blended into an array of pixels.  A canvas takes 5 us and more for each small picture
 // drawn on it; fifty thousand dots written by hand take a few milliseconds, with or without a GPU.
 
-/** Opaque pixels as a canvas stores them on little-endian machines: 0xAABBGGRR. */
+/** Pixels as a canvas stores them on little-endian machines: 0xAABBGGRR. */
 export interface Pixels {
   data: Uint32Array;
   width: number;
@@ -42,7 +42,10 @@ export function maskOf(radius: number, alpha: number): Mask {
   return { side, covers };
 }
 
-/** Blends a dot with its middle at (x, y), in pixels; what lies outside is cut off. */
+/**
+ * Blends a dot with its middle at (x, y), in pixels; what lies outside is cut off.  Over pixels that
+ * are empty it takes their place, as opaque as it covers them.
+ */
 export function splat(pixels: Pixels, mask: Mask, x: number, y: number, colour: number): void {
   const { data, width, height } = pixels;
   const { side } = mask;
@@ -60,12 +63,17 @@ export function splat(pixels: Pixels, mask: Mask, x: number, y: number, colour: 
       const part = cover[m] ?? 0;
       if (part === 0) continue;
       const under = data[at] ?? 0;
+      if (under === 0) {
+        data[at] = (Math.min(255, part) << 24) | redBlue | green;
+        continue;
+      }
       const [underRedBlue, underGreen] = [under & RED_BLUE, under & GREEN];
       // Two channels in one product: each has eight bits of room above it, and what runs over is
       // masked away.
       const mixedRedBlue = (underRedBlue + (Math.imul(redBlue - underRedBlue, part) >> 8)) & RED_BLUE;
       const mixedGreen = (underGreen + (((green - underGreen) * part) >> 8)) & GREEN;
-      data[at] = OPAQUE | mixedRedBlue | mixedGreen;
+      const opacity = Math.max(under >>> 24, Math.min(255, part));
+      data[at] = (opacity << 24) | mixedRedBlue | mixedGreen;
     }
   }
 }
