@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -186,6 +187,18 @@ def _middleware(settings: Settings, policy: Policy) -> list[Middleware]:
     return stack
 
 
+def settle_libraries() -> None:
+    """Imports what a search needs and takes it out of the garbage collector's rounds.
+
+    With torch's million objects among them each round would hold up all requests.
+    """
+    import featurizer.embed
+    import serving.engine.search  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
+
+
 def _lifespan(
     access: Access,
     on_failure: Callable[[Exception], None] | None,
@@ -196,6 +209,7 @@ def _lifespan(
 
     def load() -> None:
         try:
+            settle_libraries()
             takeover.load()
         except Exception as error:  # noqa: BLE001 - the edge: the server's owner must hear of it
             access.live.failed = True

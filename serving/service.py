@@ -21,7 +21,7 @@ from serving.conversion import (
 )
 from serving.embedding import Upload, checked, prepared
 from serving.statistics import read_evaluation
-from serving.thumbnails import Pictures, raster_options
+from serving.thumbnails import Pictures, shared_raster_options
 
 if TYPE_CHECKING:
     from featurizer.bands import RasterOptions
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from serving.settings import Settings
 
 Json = dict[str, Any]
-_SHARDS_LOOKED_AT = 16  # for how rasters were read: each costs a request where storage is remote
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,20 +88,7 @@ class SearchService:
 
     @cached_property
     def _raster_options(self) -> RasterOptions | None:
-        """How the archive's rasters were read; None where that is the default, or not one way.
-
-        Of many shards some are asked, evenly spread: a command embeds all with the same options.
-        """
-        from featurizer.bands import RasterOptions
-
-        firsts, start = [], 0
-        for shard in self.engine.generation.shards:
-            if shard.rows:
-                firsts.append(start)
-            start += shard.rows
-        step = max(1, len(firsts) // _SHARDS_LOOKED_AT)
-        found = {raster_options(self.engine.tiling_of(row)) for row in firsts[::step]}
-        return found.pop() if len(found) == 1 and found != {RasterOptions()} else None
+        return shared_raster_options(self.engine)
 
     def prepare(self, uploads: Sequence[Upload]) -> list[Any]:
         """Each picture as the featurizer takes it; ImageRefusedError for the first that is bad."""

@@ -6,6 +6,7 @@ Only sources that the index names are opened, never anything out of a request.
 from __future__ import annotations
 
 import io
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ ImageFormat = Literal["jpeg", "png"]
 MAX_SIZE_PX = 4096
 _JPEG_QUALITY = 88
 _SCENES_KEPT = 8
+_SHARDS_LOOKED_AT = 16  # each costs a request where storage is remote
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,23 @@ def raster_options(tiling: Mapping[str, Any]) -> RasterOptions:
         bands=None if bands is None else tuple(bands),
         scale=tuple(scale) if isinstance(scale, list) else scale,
     )
+
+
+def shared_raster_options(engine: SearchEngine) -> RasterOptions | None:
+    """How the archive's rasters were read; None where that is the default, or not one way.
+
+    Of many shards some are asked, evenly spread: a command embeds all with the same options.
+    """
+    from featurizer.bands import RasterOptions
+
+    firsts, start = [], 0
+    for shard in engine.generation.shards:
+        if shard.rows:
+            firsts.append(start)
+        start += shard.rows
+    step = math.ceil(len(firsts) / _SHARDS_LOOKED_AT) or 1
+    found = {raster_options(engine.tiling_of(row)) for row in firsts[::step]}
+    return found.pop() if len(found) == 1 and found != {RasterOptions()} else None
 
 
 class Scenes:

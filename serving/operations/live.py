@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 from collections.abc import Callable
@@ -17,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class _Held:
-    """A service and how many leases of it are out."""
+    """A service, until it is closed, and how many leases of it are out."""
 
     __slots__ = ("leases", "service")
 
@@ -137,5 +138,7 @@ class Live:
             finally:
                 with self._lock:
                     self._retired.discard(held)
+                del held.service
+                gc.collect()  # caches of bound methods make cycles, which would keep files mapped
 
         threading.Thread(target=close, name="close-generation").start()

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from serving.operations.live import Live
     from serving.operations.together import PlainSearch
     from serving.query.question import Found
-    from serving.service import SearchService
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +38,7 @@ class LiveRecall:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sample:
-    service: SearchService
+    generation: str  # not the service: a sample must not keep its files mapped
     vector: NDArray[np.float32]  # (d,)
     distances: NDArray[np.float32]  # (up to 10,), ascending
 
@@ -70,7 +69,7 @@ class RecallSampler:
             return
         self._wanted = False
         vector = search.question().positive[0].vector
-        self._recent = _Sample(search.service, vector, found.distances[:K].copy())
+        self._recent = _Sample(search.service.engine.name, vector, found.distances[:K].copy())
 
     def figures(self, generation: str) -> LiveRecall | None:
         """What was measured of this generation; None before the first sample."""
@@ -96,14 +95,13 @@ class RecallSampler:
         from serving.evaluation import recall
         from serving.operations.live import Lease
 
-        if self._live.service is not sample.service or not len(sample.distances):
+        k, name = len(sample.distances), sample.generation
+        if not k or self._live.service is None:
             return
         with Lease(self._live) as service:
-            if service is not sample.service:
+            if service.engine.name != name:
                 return
-            k = len(sample.distances)
             exact, _ = service.engine.search(sample.vector[None], k, exact=True)
-            name = service.engine.name
         if self._of != name:
             self._figures.clear()
             self._of = name

@@ -96,10 +96,10 @@ async def search(request: Request) -> Response:
     A tile that is the only positive example is its own first hit; so is an uploaded picture that
     the archive holds.
     """
-    started = time.perf_counter()
     with lease(request):  # where nothing is loaded yet, that is said before a body is read
         pass
     asked = await _asked(request)
+    started = time.perf_counter()
     with lease(request) as service:
         check([asked], service.settings)
         (vectors,) = await _embedded(request, service, [asked])
@@ -119,8 +119,8 @@ async def search(request: Request) -> Response:
 )
 async def search_batch(request: Request) -> Response:
     """Answered of one generation, in their order; where one is refused, all are."""
-    started = time.perf_counter()
     batch = await json_body(request, BatchRequest)
+    started = time.perf_counter()
     with lease(request) as service:
         asked = await read(
             request,

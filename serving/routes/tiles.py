@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,6 +14,7 @@ from serving.conversion import dumps, image_version, tile_dict
 from serving.errors import common, documented
 from serving.failures import SourceGoneError
 from serving.models.answers import NearbyOut, TileOut, TilesOut
+from serving.models.requests import TILE_EXAMPLE
 from serving.routes.access import compute, lease, read
 from serving.routes.bodies import json_response
 from serving.service import SearchService
@@ -22,6 +23,16 @@ from serving.thumbnails import MAX_SIZE_PX, ImageFormat
 router = APIRouter(prefix="/v1/tiles", tags=["tiles"])
 _KEEP = "private, max-age=31536000, immutable"
 _LARGEST_SEED = 2**53 - 1  # which JavaScript's numbers hold, too
+
+
+TileId = Annotated[
+    str,
+    Path(
+        min_length=1,
+        description="Percent-encoded as one segment: `/` is `%2F`, `#` is `%23`.",
+        examples=[TILE_EXAMPLE],
+    ),
+]
 
 
 class PictureQuery(BaseModel):
@@ -73,7 +84,7 @@ async def sample(
     },
 )
 async def tile_image(
-    request: Request, tile_id: str, wanted: Annotated[PictureQuery, Query()]
+    request: Request, tile_id: TileId, wanted: Annotated[PictureQuery, Query()]
 ) -> Response:
     with lease(request) as service:
         if not _ends_in(request, "/image"):
@@ -90,7 +101,7 @@ async def tile_image(
 )
 async def nearby(
     request: Request,
-    tile_id: str,
+    tile_id: TileId,
     limit: Annotated[int, Query(ge=1, le=200, description="How many of either, at most.")] = 24,
 ) -> Response:
     with lease(request) as service:
@@ -109,7 +120,7 @@ async def _record(request: Request, service: SearchService, tile_id: str) -> Res
     return json_response(await read(request, lambda: dumps(tile_dict(service.tile(tile_id)[1]))))
 
 
-def _picture(service: SearchService, tile_id: str, wanted: PictureQuery, held: str) -> Response:
+def _picture(service: SearchService, tile_id: TileId, wanted: PictureQuery, held: str) -> Response:
     row, tile = service.tile(tile_id)
     version = image_version(tile)
     headers = {
@@ -129,7 +140,7 @@ def _picture(service: SearchService, tile_id: str, wanted: PictureQuery, held: s
     response_model=TileOut,
     responses={**common(), **documented(UnknownTileError, RequestValidationError)},
 )
-async def tile(request: Request, tile_id: str) -> Response:
-    """``tile_id`` is percent-encoded as one segment: ``/`` is ``%2F``, ``#`` is ``%23``."""
+async def tile(request: Request, tile_id: TileId) -> Response:
+    """With the URLs of its picture, and of its place and day in NASA Worldview."""
     with lease(request) as service:
         return await _record(request, service, tile_id)

@@ -155,6 +155,13 @@ def shoot(page: Page, name: str) -> None:
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
+def colour_at(place: Locator, dx: int, dy: int) -> tuple[int, ...]:
+    """The colour so many pixels right of and below the middle of ``place``."""
+    shades = np.asarray(Image.open(io.BytesIO(place.screenshot())).convert("RGB"))
+    height, width, _ = shades.shape
+    return tuple(int(value) for value in shades[height // 2 + dy, width // 2 + dx])
+
+
 def faults(page: Page) -> list[str]:
     """What axe finds serious or critical."""
     if not AXE.is_file():
@@ -413,6 +420,28 @@ class TestMapOfTheWorld:
         _, counts = np.unique(shades.reshape(-1, 3), axis=0, return_counts=True)
         # Sea and land each cover a good part of what is seen.
         assert (counts > 0.05 * counts.sum()).sum() >= 2
+
+    def test_a_small_footprint_is_a_dot_on_the_land_seen_from_far(
+        self, page: Page, rows: list[Row]
+    ) -> None:
+        west, south = -110, 36  # in the south-west of the United States
+        row = next(row for row in rows if row.bounds and row.bounds[:2] == (west, south))
+        page.goto(f"/?uri={row.uri}")
+        surface = page.locator(".map-surface")
+        expect(surface).to_have_attribute("aria-label", re.compile("1 on the map"))
+        tools = page.locator(".world-map")
+        tools.get_by_role("button", name="Show all results").click()
+        page.wait_for_timeout(600)
+        near = colour_at(surface, 0, 0)
+        for _ in range(8):
+            tools.get_by_role("button", name="Zoom out").click()
+            page.wait_for_timeout(300)
+        page.mouse.move(5, 5)
+        mark, land = (0xB8, 0x43, 0x0F), (0xF3, 0xF1, 0xE8)
+        assert colour_at(surface, 0, 0) == pytest.approx(mark, abs=6)
+        assert colour_at(surface, 14, 9) == pytest.approx(land, abs=6)
+        # From near it is an area, which lets the land shine through.
+        assert near != pytest.approx(mark, abs=20)
 
     def test_a_drawn_box_is_a_filter(self, page: Page, world: Locator) -> None:
         page.locator(".world-map").get_by_role("button", name="Draw a box").click()

@@ -111,11 +111,11 @@ class TestFilters:
 class TestRanking:
     def test_the_similarity_slider_finds_them_all(self, sheet: Page, world: World) -> None:
         _query(sheet, world, "&quality=exact&k=24")
-        scores = [float(text) for text in sheet.locator(".score").all_inner_texts()]
+        scores = [float(text) for text in sheet.locator(".score").all_text_contents()]
         least = round(scores[-1] - 0.02, 2)
         sheet.locator("#least").fill(str(least))
         expect(sheet.locator("#status")).to_contain_text(f"all {_count(sheet, least)} at least")
-        found = [float(text) for text in sheet.locator(".score").all_inner_texts()]
+        found = [float(text) for text in sheet.locator(".score").all_text_contents()]
         assert len(found) > 24 and min(found) >= least - 0.0005
         assert asked(sheet, "least") == [f"{least:g}"]
 
@@ -199,9 +199,11 @@ class TestMap:
         frame = surface.bounding_box()
         assert frame is not None
         middle = (frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2)
-        sheet.mouse.click(middle[0] - 90, middle[1] - 90)
+        expect(sheet.locator("#map-pane .is-drawing")).to_be_visible()
+        sheet.mouse.move(middle[0] - 90, middle[1] - 90)
+        sheet.mouse.down()
         sheet.mouse.move(middle[0] + 90, middle[1] + 90, steps=5)
-        sheet.mouse.click(middle[0] + 90, middle[1] + 90)
+        sheet.mouse.up()
         expect(sheet.locator(".region-bar")).to_be_visible()
         west, south, east, north = (float(side) for side in asked(sheet, "box")[0].split(","))
         assert south < north and (west < east or east < west)

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from serving.operations.server import config_of
 
-START_TIMEOUT_S = 60
+START_TIMEOUT_S = 30
 
 
 @contextlib.contextmanager

@@ -167,7 +167,7 @@ def test_a_transformed_index(tmp_path, archive, queries, monkeypatch):
         tmp_path / "root",
         archive.vectors[some].astype(np.float32),
         [archive.rows[i] for i in some],
-        factory="OPQ8_32,IVF32,PQ8x4",
+        factory="RR32,IVF32,PQ8x4",
         nprobe=8,
     )
     engine = SearchEngine.open(turned.root, tmp_path / "cache")

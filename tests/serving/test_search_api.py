@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -136,6 +137,26 @@ class TestByNumbers:
         text = embedding_text.to_text(vector, gallery.featurizer.spec.fingerprint)
         by_text = search(client, {"embedding": text}, k=9)
         assert by_text["hits"] == search(client, {"vector": vector.tolist()}, k=9)["hits"]
+
+
+def test_searches_at_the_same_time_get_the_answers_that_they_get_alone(
+    client: httpx.Client, gallery: Gallery
+) -> None:
+    bodies: list[dict[str, Any]] = [
+        {"positive": [{"tile_id": tile_id}], "k": k, "quality": quality}
+        for tile_id in gallery.archive.tile_ids
+        for k in (1, 3, 27)
+        for quality in ("fast", "balanced")
+    ]
+
+    def asked(body: dict[str, Any]) -> Any:
+        answer = client.post("/v1/search", json=body)
+        assert answer.status_code == 200, answer.text
+        return {**answer.json(), "took_ms": None}
+
+    alone = [asked(body) for body in bodies]
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(asked, bodies)) == alone
 
 
 class TestBatch:

@@ -401,7 +401,7 @@ class TestKeys:
     ) -> None:
         for headers in (
             {"Authorization": f"Bearer {reader}"},
-            {"Authorization": f"bearer  {reader} "},
+            {"Authorization": f"bearer  {reader}"},
             {"X-API-Key": reader},
         ):
             assert locked.get("/v1/stats", headers=headers).status_code == 200

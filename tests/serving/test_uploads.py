@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -24,6 +25,7 @@ from serving.app import create_app
 from serving.embedding import Upload, prepared
 from serving.failures import ImageRefusedError
 from serving.settings import Settings
+from serving.thumbnails import shared_raster_options
 from tests.serving.gallery import Gallery, encoded, texture
 from tests.serving.problems import problem_of
 from tests.serving.server import running, wait_until_ready
@@ -302,6 +304,27 @@ class TestArchivesOptions:
         for data in (encoded(rgb), encoded(rgb, "TIFF")):
             found = self.shown(gallery.featurizer, data, options)
             np.testing.assert_array_equal(found, gallery.featurizer.preprocess([rgb]))
+
+    @pytest.mark.parametrize(
+        ("tilings", "expected"),
+        [
+            ([{"bands": [4, 3, 2], "scale": [0, 3000]}] * 3, RasterOptions((4, 3, 2), (0, 3000))),
+            ([{"bands": [4, 3, 2], "scale": "auto"}] * 40, RasterOptions((4, 3, 2))),
+            ([{"bands": None, "scale": "auto"}] * 3, None),
+            ([{"bands": [1]}, {"bands": [2]}], None),
+            ([], None),
+        ],
+    )
+    def test_they_are_the_shards_own_where_all_agree(
+        self, tilings: list[dict[str, Any]], expected: RasterOptions | None
+    ) -> None:
+        # Each shard has ten rows, and an empty one is before it.
+        sizes = [rows for _ in tilings for rows in (0, 10)]
+        engine: Any = SimpleNamespace(
+            generation=SimpleNamespace(shards=[SimpleNamespace(rows=rows) for rows in sizes]),
+            tiling_of=lambda row: tilings[row // 10],
+        )
+        assert shared_raster_options(engine) == expected
 
     def test_limits_hold(self, gallery: Gallery) -> None:
         data = geotiff(np.zeros((3, 101, 100), np.uint8))

@@ -31,7 +31,6 @@ export function Card({ tile, index, active }: CardProps) {
   const chosen = useComputed(() => selected.value.has(id)).value;
   const shown = useComputed(() => inspected.value?.tile_id === id).value;
   const reached = useComputed(() => active.value === index).value ? 0 : -1;
-  const verb = hasQuery.value ? "Details of" : "Search by";
   return (
     <li
       class="card"
@@ -47,7 +46,6 @@ export function Card({ tile, index, active }: CardProps) {
         class="card-main"
         type="button"
         tabIndex={reached}
-        aria-label={[`${verb} ${fullTitle(tile)}`, spoken(tile, side)].filter(Boolean).join(", ")}
         aria-keyshortcuts="p n x s i Space"
         onClick={(event) => {
           if (event.shiftKey || event.ctrlKey || event.metaKey) toggleSelected(tile, event.shiftKey);
@@ -58,7 +56,7 @@ export function Card({ tile, index, active }: CardProps) {
           <Picture src={tile.thumbnail_url} alt="" />
           {side && <span class="side">{side === "positive" ? "like" : "unlike"}</span>}
         </span>
-        <Caption tile={tile} />
+        <Caption tile={tile} verb={hasQuery.value ? "Details of" : "Search by"} />
       </button>
       <label class="card-check">
         <input
@@ -74,28 +72,25 @@ export function Card({ tile, index, active }: CardProps) {
   );
 }
 
-function spoken(tile: TileOut | Hit, side: string | undefined): string {
-  const parts = isHit(tile) ? [`rank ${tile.rank}`, `score ${tile.score.toFixed(3)}`] : [];
-  if (side) parts.push(side === "positive" ? "an example to be like" : "an example to be unlike");
-  return parts.join(", ");
-}
-
-function Caption({ tile }: { tile: TileOut | Hit }) {
+/** What is known of the tile; read aloud, it says what a click does. */
+function Caption({ tile, verb }: { tile: TileOut | Hit; verb: string }) {
   return (
     <span class="caption">
+      <span class="visually-hidden">{verb} </span>
       <span class="caption-top">
         <span class="name" title={title(tile)}>
           {title(tile)}
         </span>
+        {isHit(tile) && <span class="visually-hidden"> score </span>}
         {isHit(tile) && (
           <span class="score" title={`Score; distance ${tile.distance.toFixed(3)}`}>
             {tile.score.toFixed(3)}
           </span>
         )}
       </span>
-      <span class="line">{where(tile) || " "}</span>
+      <span class="line"> {where(tile) || "\u00a0"} </span>
       <span class="line">
-        {date(tile.datetime) || " "}
+        {date(tile.datetime) || "\u00a0"}
         {isHit(tile) && tile.folded.length > 0 && (
           <span class="folded" title="Others like it or over it that were grouped into this one">
             +{tile.folded.length}

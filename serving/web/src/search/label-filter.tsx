@@ -23,7 +23,8 @@ export function LabelFilter() {
       {names.length > SEARCHED_FROM && (
         <input type="search" aria-label="Find a label" placeholder={`Find among ${count(names.length)} labels`} value={sought} onInput={(event) => setSought(event.currentTarget.value)} />
       )}
-      <ul class="label-list" role="group" aria-label="Labels">
+      <div role="group" aria-label="Labels">
+      <ul class="label-list">
         {found.slice(0, SHOWN).map((name) => (
           <Choice key={name} name={readable(name)} checked={chosen.includes(name)} count={anyLabel.value ? (counts.get(name) ?? 0) : null} onChange={() => toggle(name)} />
         ))}
@@ -31,6 +32,7 @@ export function LabelFilter() {
           <Choice key="" name="without a label" checked={chosen.includes(null)} count={anyLabel.value?.unlabelled ?? null} onChange={() => toggle(null)} />
         )}
       </ul>
+      </div>
       {found.length > SHOWN && <p class="meta">and {count(found.length - SHOWN)} more: type to find them</p>}
       {found.length === 0 && <p class="meta">No label has “{sought}” in it.</p>}
     </div>
