@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -21,7 +22,7 @@ from starlette.types import ASGIApp
 from featurizer.errors import UsageError, WorldsiftError
 from serving import errors
 from serving.models import answers, requests
-from serving.operations import metrics
+from serving.operations import logs, metrics
 from serving.operations.bounds import Bounds
 from serving.operations.edge import Edge
 from serving.operations.guard import Guard, Policy, is_loopback
@@ -105,7 +106,9 @@ def create_app(
 
 def app_from_environment() -> FastAPI:
     """The application of a worker process, whose settings stand in its environment."""
-    return create_app(Settings())
+    settings = Settings()
+    logs.configure(settings.log_format)
+    return create_app(settings)
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -192,8 +195,8 @@ def settle_libraries() -> None:
 
     With torch's million objects among them each round would hold up all requests.
     """
-    import featurizer.embed
-    import serving.engine.search  # noqa: F401
+    for module in ("featurizer.embed", "serving.engine.search"):
+        importlib.import_module(module)
 
     gc.collect()
     gc.freeze()

@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from featurizer.errors import (
     ContractError,
@@ -103,6 +104,7 @@ TABLE: dict[type[Exception], Rule] = {
 }
 
 _RETRY_AFTER_S = 2
+_CLIENT_GONE = 499  # nginx's number; nobody reads it
 _VALIDATION = Rule(422, "bad-request", "A field is wrong")
 
 
@@ -156,8 +158,14 @@ def install(app: FastAPI) -> None:
     """Lets ``app`` answer every error, its framework's own included, as a problem."""
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(WorldsiftError, _failed)
     app.add_exception_handler(Exception, _failed)
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    """For the log and the figures alone: the client left before it had sent its body."""
+    return Response(status_code=_CLIENT_GONE)
 
 
 async def _failed(request: Request, error: Exception) -> Response:

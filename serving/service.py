@@ -53,6 +53,7 @@ class SearchService:
         self.settings, self.engine, self.featurizer = settings, engine, featurizer
         self.pictures = Pictures(engine)
         self.loaded = datetime.now(UTC)
+        self.removed = len(set(engine.generation.tombstones))
         self.evaluation = read_evaluation(str(settings.root), engine.name)
 
     @classmethod

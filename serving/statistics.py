@@ -28,14 +28,13 @@ def stats_of(
     """All figures of a service that are at hand: nothing is read or measured."""
     generation = service.engine.generation
     spec, index = generation.featurizer, generation.index
-    removed = len(set(generation.tombstones))
     return StatsOut(
         name=str(service.settings.root).rstrip("/").rsplit("/", 1)[-1],
         generation=service.engine.name,
         loaded=service.loaded,
-        rows=generation.rows - removed,
+        rows=generation.rows - service.removed,
         shards=len(generation.shards),
-        removed=removed,
+        removed=service.removed,
         featurizer=FeaturizerOut(
             backbone=spec.backbone,
             layer=spec.layer,

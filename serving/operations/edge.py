@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from typing import Any
+from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -71,7 +72,7 @@ class Edge:
             access_logger.info(
                 "%s %s %d",
                 scope["method"],
-                scope["path"],
+                quote(scope["path"], safe="/:@!$&'()*+,;=~"),  # a line break would forge a line
                 status,
                 extra={
                     "ms": round(seconds * 1000, 2),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from serving.service import SearchService
 
 logger = logging.getLogger(__name__)
+_BEFORE_COLLECTING_S = 0.5
 
 
 class _Held:
@@ -138,7 +140,10 @@ class Live:
             finally:
                 with self._lock:
                     self._retired.discard(held)
-                del held.service
-                gc.collect()  # caches of bound methods make cycles, which would keep files mapped
+            del held.service
+            # Caches of bound methods make cycles, which would keep files mapped; whoever gave up
+            # the last lease may be about to return from where it had the service at hand.
+            time.sleep(_BEFORE_COLLECTING_S)
+            gc.collect()
 
-        threading.Thread(target=close, name="close-generation").start()
+        threading.Thread(target=close, name="close-generation", daemon=True).start()

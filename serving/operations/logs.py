@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import Literal
 
@@ -25,6 +26,7 @@ def configure(form: Literal["text", "json"], level: int = logging.INFO) -> None:
     ]
     final: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if form == "json":
+        shared.append(_add_process)
         final += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
     else:
         final.append(
@@ -49,4 +51,9 @@ def _add_request(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     known = request_id.get()
     if known is not None:
         event["request_id"] = known
+    return event
+
+
+def _add_process(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    event["pid"] = os.getpid()  # which of several workers says it
     return event

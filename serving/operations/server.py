@@ -52,14 +52,15 @@ def serve_alone(settings: Settings, listener: socket.socket, ready: Callable[[],
 
     from serving.app import create_app
 
-    logs.configure(settings.log_format)
     failures: list[Exception] = []
 
     def fail(error: Exception) -> None:
         failures.append(error)
         server.should_exit = True
 
-    server = uvicorn.Server(config_of(create_app(settings, fail, ready), settings))
+    app = create_app(settings, fail, ready)
+    logs.configure(settings.log_format)
+    server = uvicorn.Server(config_of(app, settings))
     # uvicorn raises the signal again once all is done: an end that was asked for is no failure.
     signal.signal(signal.SIGTERM, lambda *_: None)
     server.run(sockets=[listener])
@@ -78,9 +79,9 @@ def serve_with_workers(
 
     from serving.app import policy_of
 
-    logs.configure(settings.log_format)
     policy_of(settings)
     prepare(settings)
+    logs.configure(settings.log_format)
     with tempfile.TemporaryDirectory(prefix="worldsift-metrics-") as folder:
         os.environ.update(worker_environment(settings), **{_METRICS_FOLDER: folder})
         config = config_of(_FACTORY, settings, factory=True, workers=settings.workers)

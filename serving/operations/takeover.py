@@ -149,11 +149,10 @@ class Takeover:
         except Exception as error:
             service.close()
             raise self._refusal(name, error) from error
-        before = self._live.service
-        self._adopt(service)
+        before = self._adopt(service)
         metrics.SWAPS.inc()
         logger.info("generation %s serves after %.1f s", name, time.monotonic() - started)
-        self._tidy({name} if before is None else {name, before.engine.name})
+        self._tidy({name} if before is None else {name, before})
 
     def _refusal(self, name: str, error: Exception) -> ReloadRefusedError:
         known = isinstance(error, WorldsiftError)
@@ -168,16 +167,18 @@ class Takeover:
         )
         return ReloadRefusedError(f"generation {name}: {reason}")
 
-    def _adopt(self, service: SearchService) -> None:
-        before = self._live.service
+    def _adopt(self, service: SearchService) -> str | None:
+        """Puts the service live; the name of the generation before it."""
+        old = self._live.service
+        before = None if old is None else old.engine.name
+        del old  # its files are to be let go of
         generation = service.engine.generation
         self._live.swap(service)
         self.loaded = dt.datetime.now(dt.UTC)
         self._skip = self.refused = None
         rows = generation.rows - len(set(generation.tombstones))
-        metrics.show_generation(
-            service.engine.name, None if before is None else before.engine.name, rows
-        )
+        metrics.show_generation(service.engine.name, before, rows)
+        return before
 
     def _tidy(self, kept: set[str]) -> None:
         """Removes what was merged for other generations; who still maps it keeps it until then."""

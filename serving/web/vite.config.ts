@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { defineConfig } from "vite";
+import { defineConfig } from "vitest/config";
 
 // Two pages.  The server's content policy allows no inline script, no inline style and no data:
 // script, so nothing is inlined; all but the pages themselves gets a hashed name below assets/.
@@ -18,4 +18,4 @@ export default defineConfig({
     rolldownOptions: { input: [page("index.html"), page("map.html")] },
   },
   test: { include: ["src/**/*.test.ts"], environment: "node" },
-} as Parameters<typeof defineConfig>[0]);
+});

@@ -21,7 +21,7 @@ from pipeline.index.generation import publish
 from pipeline.index.parameters import IndexOptions
 from pipeline.jobs import run_encode, run_train
 
-SHARD_ROWS = 50_000
+SHARD_ROWS = 4096  # as `pipeline embed` makes them
 DIM = 128
 _INNER_DIM, _CENTRES = 48, 2000
 _LABELS = 100

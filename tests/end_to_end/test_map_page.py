@@ -91,7 +91,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def context(browser: Browser, address: str) -> Iterator[BrowserContext]:
-    made = browser.new_context(base_url=address, viewport=DESKTOP, color_scheme="light")
+    made = browser.new_context(
+        base_url=address, viewport=DESKTOP, color_scheme="light", reduced_motion="reduce"
+    )
     # No test asks NASA: without a network the map is an outline.
     made.route(GIBS, lambda route: route.abort())
     yield made

@@ -78,9 +78,7 @@ class TestTrouble:
         expect(sheet.locator("#notice")).to_be_hidden()
 
     @pytest.mark.parametrize("asked", ["tiles?*", "search"])
-    def test_an_archive_that_is_still_loading(
-        self, sheet: Page, world: World, asked: str
-    ) -> None:
+    def test_an_archive_that_is_still_loading(self, sheet: Page, world: World, asked: str) -> None:
         refusals = [503]
 
         def once(route: Route) -> None:
@@ -96,9 +94,7 @@ class TestTrouble:
         expect(sheet.locator(CARDS).first).to_be_visible()
         expect(sheet.locator("#notice")).to_be_hidden()
 
-    def test_an_archive_published_anew_between_two_pages(
-        self, sheet: Page, world: World
-    ) -> None:
+    def test_an_archive_published_anew_between_two_pages(self, sheet: Page, world: World) -> None:
         sheet.goto(like(world.rows[0].uri) + "&k=24")
         searched(sheet)
         stale = {"type": "urn:worldsift:problem:stale-cursor", "title": "t", "detail": "d"}
@@ -127,9 +123,7 @@ class TestSignIn:
         """The address of a server that asks for a key, and a key."""
         keys = tmp_path / "keys.json"
         key = new_key(keys, "reader", "read")
-        settings = Settings(
-            root=str(world.root), cache_dir=tmp_path / "cache", api_keys_file=keys
-        )
+        settings = Settings(root=str(world.root), cache_dir=tmp_path / "cache", api_keys_file=keys)
         with running(create_app(settings)) as url:
             yield url, key
 
@@ -158,7 +152,7 @@ class TestTheme:
         sheet.goto("/")
         light = sheet.evaluate(ground)
         sheet.emulate_media(color_scheme="dark")
-        sheet.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+        sheet.wait_for_function("() => document.documentElement.dataset.theme === 'dark'")
         assert sheet.evaluate(ground) != light
         sheet.get_by_role("button", name="Switch to light").click()
         assert sheet.evaluate(ground) == light

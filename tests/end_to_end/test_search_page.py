@@ -22,6 +22,8 @@ from tests.end_to_end.pages import (
 from tests.end_to_end.world import World
 from tests.serving.gallery import encoded
 
+CHIP_NAME = ".chip[data-example] .chip-name"
+
 
 def _picture(seed: int = 77) -> bytes:
     return encoded(LANDSCAPES["coast"](np.random.default_rng(seed), 128))
@@ -88,7 +90,7 @@ class TestUploads:
         searched(sheet)
         assert tiles_shown(sheet)[0] == world.rows[9].uri
         expect(sheet.locator(CARDS).first.locator(".score")).to_have_text("1.000")
-        expect(sheet.locator(".chip-name")).to_have_text(Path(world.rows[9].uri).name)
+        expect(sheet.locator(CHIP_NAME)).to_have_text(Path(world.rows[9].uri).name)
         preview = sheet.locator(".chip img")
         assert preview.evaluate("(i) => i.decode().then(() => i.naturalWidth)") == 128
 
@@ -125,7 +127,7 @@ class TestUploads:
                 }""",
                 [event, transfer, sheet.locator(".card img").nth(4).get_attribute("src")],
             )
-            expect(sheet.locator(".chip-name")).to_have_text("given.png")
+            expect(sheet.locator(CHIP_NAME)).to_have_text("given.png")
             searched(sheet)
 
     def test_dropped_on_the_second_half_it_is_one_to_be_unlike(
@@ -140,9 +142,7 @@ class TestUploads:
             document.querySelector(where).dispatchEvent(
                 new DragEvent(kind, { bubbles: true, cancelable: true, dataTransfer: data }));
         }"""
-        text = sheet.evaluate(
-            "(bytes) => btoa(String.fromCharCode(...bytes))", list(_picture(3))
-        )
+        text = sheet.evaluate("(bytes) => btoa(String.fromCharCode(...bytes))", list(_picture(3)))
         sheet.evaluate(drag, ["dragenter", "body", text])
         expect(sheet.locator(".drop-zone")).to_have_count(2)
         sheet.evaluate(drag, ["drop", '.drop-zone[data-side="negative"]', text])
@@ -171,7 +171,7 @@ class TestUploads:
         told = re.search(r"(\d+) × \d+ px", sheet.locator("#snip").inner_text())
         assert told is not None and 28 <= int(told[1]) <= 32  # a quarter of 128
         sheet.locator("#snip-use").click()
-        expect(sheet.locator(".chip-name")).to_have_text("part of whole.png")
+        expect(sheet.locator(CHIP_NAME)).to_have_text("part of whole.png")
         preview = sheet.locator(".chip img")
         assert preview.evaluate("(i) => i.decode().then(() => i.naturalWidth)") == int(told[1])
         searched(sheet)
@@ -300,7 +300,7 @@ class TestAddress:
         expect(sheet.locator(CARDS).first).to_have_attribute("data-tile", second)
         sheet.go_back()
         expect(sheet.locator(CARDS).first).to_have_attribute("data-tile", world.rows[3].uri)
-        expect(sheet.locator(".chip-name")).to_have_text(Path(world.rows[3].uri).name)
+        expect(sheet.locator(CHIP_NAME)).to_have_text(Path(world.rows[3].uri).name)
         sheet.go_back()
         expect(sheet.locator("#hero")).to_be_visible()
         sheet.go_forward()

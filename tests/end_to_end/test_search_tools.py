@@ -224,9 +224,7 @@ class TestMap:
         frame = surface.bounding_box()
         assert frame is not None
         sheet.wait_for_timeout(600)  # the map's own way to the place
-        sheet.mouse.move(
-            frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2, steps=4
-        )
+        sheet.mouse.move(frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2, steps=4)
         expect(sheet.locator(CARDS).first).to_have_attribute("data-pointed", "")
         sheet.mouse.click(frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2)
         expect(sheet.locator("#details")).to_contain_text(row.uri)
@@ -255,9 +253,10 @@ class TestDetails:
             expect(panel).to_contain_text(text)
         dates = panel.get_by_role("region", name="Other dates of this place").get_by_role("button")
         expect(dates).to_have_count(len(DATES) - 1)
-        assert re.search(r"worldview\.earthdata\.nasa\.gov", str(
-            panel.get_by_role("link", name="NASA Worldview").get_attribute("href")
-        ))
+        assert re.search(
+            r"worldview\.earthdata\.nasa\.gov",
+            str(panel.get_by_role("link", name="NASA Worldview").get_attribute("href")),
+        )
         shoot(sheet, "desktop-light-details")
         dates.first.click()
         expect(panel).to_contain_text("15 Jul 2021")

@@ -18,6 +18,7 @@ from serving.models.answers import StatsOut
 from serving.routes import pages
 from serving.service import SearchService
 from serving.settings import Settings
+from serving.statistics import stats_of
 from tests.serving.archive import republish
 from tests.serving.conftest import make_settings
 from tests.serving.gallery import Gallery
@@ -72,7 +73,9 @@ class TestStats:
         assert second.featurizer is first.featurizer and second.engine.name == archive.name
         assert first.engine.name == gallery.archive.name
         first.close()
-        assert second.sample(100, 0)["tiles"]
+        assert len(second.sample(100, 0)["tiles"]) == len(gallery.archive.rows) - 2
+        said = stats_of(second, None, None)
+        assert (said.rows, said.removed) == (len(gallery.archive.rows) - 2, 2)
         second.close()
 
 

@@ -91,7 +91,8 @@ const tilePath = (id: string) => `/v1/tiles/${encodeURIComponent(id)}`;
 export const stats = (signal?: AbortSignal) => read<StatsOut>("/v1/stats", within(signal));
 
 export const sample = async (count: number, seed: number, signal?: AbortSignal) =>
-  (await read<{ tiles: TileOut[] }>(`/v1/tiles?sample=${count}&seed=${seed}`, within(signal))).tiles;
+  (await read<{ tiles: TileOut[] }>(`/v1/tiles?sample=${count}&seed=${seed}`, within(signal)))
+    .tiles;
 
 export const tile = (id: string, signal?: AbortSignal) =>
   read<TileOut>(tilePath(id), within(signal));

@@ -1,5 +1,16 @@
 import { expect, it } from "vitest";
-import { bytes, centre, date, extent, month, place, plural, title, where } from "./format";
+import {
+  bytes,
+  centre,
+  date,
+  extent,
+  month,
+  place,
+  plural,
+  subtitle,
+  title,
+  where,
+} from "./format";
 
 it("says places as people do", () => {
   expect(place([129.5, -13.25, 130, -12.75])).toBe("13.00°S 129.75°E");
@@ -7,7 +18,9 @@ it("says places as people do", () => {
   expect(centre([179, 60, -179, 61])).toEqual([60.5, 180]);
   expect(centre([170, 0, -178, 2])).toEqual([1, 176]);
   expect(extent([179, 60, -179, 61], 1)).toBe("60.0°N to 61.0°N, 179.0°E to 179.0°W");
-  expect(where({ bounds: null, window: { x: 1024, y: 0, width: 9, height: 9 } })).toBe("x 1,024, y 0");
+  expect(where({ bounds: null, window: { x: 1024, y: 0, width: 9, height: 9 } })).toBe(
+    "x 1,024, y 0",
+  );
   expect(where({ bounds: null, window: null })).toBe("");
 });
 
@@ -25,7 +38,13 @@ it("says sizes and counts", () => {
   expect(plural(1200, "picture")).toBe("1,200 pictures");
 });
 
-it("calls a tile by its label, or by its file", () => {
-  expect(title({ label: "sea_ice", uri: "a/b.png" })).toBe("sea ice");
-  expect(title({ label: null, uri: "gs://a/b.png" })).toBe("b.png");
+it("calls a tile by its label, its place or its file", () => {
+  const bounds: [number, number, number, number] = [129.5, -13.25, 130, -12.75];
+  const window = { x: 512, y: 0, width: 256, height: 256 };
+  const unlabelled = { label: null, uri: "gs://a/b.png", bounds, window };
+  expect(title({ ...unlabelled, label: "sea_ice" })).toBe("sea ice");
+  expect(title(unlabelled)).toBe("13.00°S 129.75°E");
+  expect(subtitle(unlabelled)).toBe("b.png");
+  expect(title({ ...unlabelled, bounds: null })).toBe("b.png");
+  expect(subtitle({ ...unlabelled, bounds: null })).toBe("x 512, y 0");
 });

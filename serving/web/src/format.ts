@@ -15,7 +15,8 @@ export const plural = (value: number, one: string, many = `${one}s`): string =>
   `${count(value)} ${value === 1 ? one : many}`;
 export const date = (text: string | null): string => (text ? day.format(new Date(text)) : "");
 /** "2021-07" as "Jul 2021". */
-export const month = (text: string): string => monthAndYear.format(new Date(`${text}-01T00:00:00Z`));
+export const month = (text: string): string =>
+  monthAndYear.format(new Date(`${text}-01T00:00:00Z`));
 export const milliseconds = (value: number): string =>
   value < 10 ? value.toFixed(1) : String(Math.round(value));
 export const percent = (share: number): string => `${Math.round(share * 100)} %`;
@@ -62,13 +63,21 @@ export function extent([west, south, east, north]: Bounds, digits = 4): string {
   return `${text(latitude, south, north)}, ${text(longitude, west, east)}`;
 }
 
-/** What a tile is called: its label, or else its source's name. */
-export const title = (tile: Pick<TileOut, "label" | "uri">): string =>
-  tile.label ? tile.label.replaceAll("_", " ") : fileName(tile.uri);
+type Named = Pick<TileOut, "label" | "uri" | "bounds">;
+
+/** What a tile is called: its label, or else its place, or else its source's name. */
+export const title = (tile: Named): string =>
+  tile.label ? tile.label.replaceAll("_", " ") : place(tile.bounds) || fileName(tile.uri);
+
+/** What stands below the title: where it is, or of what source where the title says that. */
+export const subtitle = (tile: Named & Pick<TileOut, "window">): string => {
+  const known = where(tile);
+  return known === title(tile) ? fileName(tile.uri) : known;
+};
 
 /** As ``title``, with what tells it from others of the same label. */
 export const fullTitle = (tile: TileOut): string =>
-  [title(tile), where(tile), date(tile.datetime)].filter(Boolean).join(", ");
+  [...new Set([title(tile), where(tile), date(tile.datetime)])].filter(Boolean).join(", ");
 
 /** A sentence's end where there is none. */
 export const stopped = (text: string): string => (/[.!?]$/.test(text) ? text : `${text}.`);

@@ -61,7 +61,7 @@ class Load:
             while not self.stop.is_set():
                 try:
                     kind(client)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - of another thread: told at the end
                     self.faults.append(f"{kind.__name__}: {error!r}")
                     return
 
@@ -130,8 +130,9 @@ def test_ten_swaps_under_load(archive: Archive, tmp_path: Path) -> None:
                 wait_for(serves(name), f"swap {number} did not come: {load.faults}")
                 asked = load.seen[name] + load.seen["exports"]
                 wait_for(
-                    lambda name=name, asked=asked: bool(load.faults)
-                    or load.seen[name] + load.seen["exports"] > asked + 20,
+                    lambda name=name, asked=asked: (
+                        bool(load.faults) or load.seen[name] + load.seen["exports"] > asked + 20
+                    ),
                     "nothing was asked",
                 )
         assert not load.faults

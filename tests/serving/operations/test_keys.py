@@ -108,9 +108,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path):
 
 
 def test_keys_made_at_the_same_time_are_all_there(file):
-    threads = [
-        threading.Thread(target=new_key, args=(file, f"key{i}", "read")) for i in range(12)
-    ]
+    threads = [threading.Thread(target=new_key, args=(file, f"key{i}", "read")) for i in range(12)]
     for thread in threads:
         thread.start()
     for thread in threads:

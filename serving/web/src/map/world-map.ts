@@ -41,6 +41,9 @@ const HIT_TOLERANCE_PX = { mouse: 2, touch: 10 };
 const FIT_PADDING_PX = 48;
 const ANIMATION_MS = 280;
 
+const motionMs = (): number =>
+  matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : ANIMATION_MS;
+
 /** A map in `target`, which must have a size; it follows that size until `destroy`. */
 export class WorldMap {
   private readonly events: MapEvents;
@@ -159,7 +162,7 @@ export class WorldMap {
     this.view.fit(around, {
       padding: [padding, padding, padding, padding],
       minResolution: FINEST_FIT,
-      duration: matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : ANIMATION_MS,
+      duration: motionMs(),
     });
   }
 
@@ -195,7 +198,7 @@ export class WorldMap {
         this.events.region(null);
       },
       fit: () => this.fit(),
-      zoom: (by) => this.view.animate({ zoom: (this.view.getZoom() ?? 0) + by, duration: ANIMATION_MS / 2 }),
+      zoom: (by) => this.view.animate({ zoom: (this.view.getZoom() ?? 0) + by, duration: motionMs() / 2 }),
     });
   }
 

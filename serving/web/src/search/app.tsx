@@ -25,22 +25,26 @@ import { SnipDialog } from "./snip-dialog";
 import { Tray } from "./tray";
 
 export function App() {
-  useEffect(() => effect(() => void (document.title = titleOf(address.value, stats.value?.name))), []);
+  useEffect(
+    () => effect(() => void (document.title = titleOf(address.value, stats.value?.name))),
+    [],
+  );
   useEffect(listenForHelp, []);
   const view = viewShown();
-  const begin = !hasQuery.value && !pending.value.length;
+  const signOut = useSignOut();
+  const begin = !hasQuery.value && !pending.value.length && view !== "map";
   return (
     <>
       <a class="skip" href="#results" onClick={(event) => (event.preventDefault(), focusResults())}>
         Skip to the pictures
       </a>
-      <Header page="search" stats={stats.value} onHome={() => go(START)} onSignOut={useSignOut()} />
+      <Header page="search" stats={stats.value} onHome={() => go(START)} onSignOut={signOut} />
       <main class="shell">
         <Tray />
         <div class="workspace" data-view={view} data-details={inspected.value ? "" : undefined}>
           <Rail />
           <div class="results">
-            {begin && view !== "map" && <Hero />}
+            {begin ? <Hero /> : <h1 class="visually-hidden">Search of the archive</h1>}
             <Bar />
             <Notice />
             {view !== "map" && <Grid />}
@@ -86,7 +90,8 @@ function About() {
   return (
     <footer class="about">
       <p id="about">
-        Archive “{known.name}”, generation {known.generation}, {known.index.factory}, {known.featurizer.metric} distance
+        Archive “{known.name}”, generation {known.generation}, {known.index.factory},{" "}
+        {known.featurizer.metric} distance
       </p>
       <p>
         <a href="/openapi.json">HTTP API (OpenAPI)</a>
@@ -97,7 +102,8 @@ function About() {
 
 function listenForHelp(): () => void {
   const heard = (event: KeyboardEvent) => {
-    const typing = event.target instanceof Element && event.target.closest("input, select, textarea, dialog");
+    const typing =
+      event.target instanceof Element && event.target.closest("input, select, textarea, dialog");
     if (event.key === "?" && !typing) keysShown.value = true;
   };
   document.addEventListener("keydown", heard);

@@ -14,7 +14,11 @@ export const railOpen = signal(matchMedia("(min-width: 1100px)").matches);
 /** Whether the list of keys is shown. */
 export const keysShown = signal(false);
 
-const TITLES = { sample: "From the archive", browse: "What the filters leave", search: "Most alike" };
+const TITLES = {
+  sample: "From the archive",
+  browse: "What the filters leave",
+  search: "Most alike",
+};
 
 export function Bar() {
   const kind = address.value.positive.length ? "search" : filterCount.value ? "browse" : "sample";
@@ -40,17 +44,43 @@ export function Bar() {
         </p>
       </div>
       {kind === "sample" && (
-        <button class="button" id="shuffle" type="button" onClick={() => (seed.value = Math.floor(Math.random() * 2 ** 31))}>
+        <button
+          class="button"
+          id="shuffle"
+          type="button"
+          onClick={() => (seed.value = Math.floor(Math.random() * 2 ** 31))}
+        >
           <Icon name="shuffle" /> <span>Show others</span>
         </button>
       )}
-      <button class="icon-button wide" type="button" aria-label="Select all" title="Select all that are shown (Ctrl A in the grid)" disabled={!any} onClick={selectAll}>
+      <button
+        class="icon-button wide"
+        type="button"
+        aria-label="Select all"
+        title="Select all that are shown (Ctrl A in the grid)"
+        disabled={!any}
+        onClick={selectAll}
+      >
         <Icon name="check" />
       </button>
-      <button class="icon-button" id="export-button" type="button" aria-label="Export" title="Export" disabled={!any} onClick={openExport}>
+      <button
+        class="icon-button"
+        id="export-button"
+        type="button"
+        aria-label="Export"
+        title="Export"
+        disabled={!any}
+        onClick={openExport}
+      >
         <Icon name="download" />
       </button>
-      <button class="icon-button wide" type="button" aria-label="Keys" title="Keys (?)" onClick={() => (keysShown.value = true)}>
+      <button
+        class="icon-button wide"
+        type="button"
+        aria-label="Keys"
+        title="Keys (?)"
+        onClick={() => (keysShown.value = true)}
+      >
         <b aria-hidden="true">?</b>
       </button>
       <Views />
@@ -91,7 +121,14 @@ function Views() {
   return (
     <div class="segments views" role="group" aria-label="View">
       {VIEWS.filter(({ view }) => !narrow.value || view !== "split").map(({ view, name, icon }) => (
-        <button key={view} type="button" aria-label={name} title={name} aria-pressed={viewShown() === view} onClick={() => go({ view: narrow.value && view === "grid" ? "split" : view })}>
+        <button
+          key={view}
+          type="button"
+          aria-label={name}
+          title={name}
+          aria-pressed={viewShown() === view}
+          onClick={() => go({ view: narrow.value && view === "grid" ? "split" : view })}
+        >
           <Icon name={icon} />
         </button>
       ))}

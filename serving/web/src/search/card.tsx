@@ -1,7 +1,7 @@
 // One result: its picture and facts, and what can be done with it.
 
 import { useComputed, type ReadonlySignal } from "@preact/signals";
-import { date, fullTitle, title, where } from "../format";
+import { date, fullTitle, subtitle, title } from "../format";
 import { Icon } from "../shell/icons";
 import { mark, searchBy } from "../state/examples";
 import { isHit } from "../state/searching";
@@ -48,7 +48,8 @@ export function Card({ tile, index, active }: CardProps) {
         tabIndex={reached}
         aria-keyshortcuts="p n x s i Space"
         onClick={(event) => {
-          if (event.shiftKey || event.ctrlKey || event.metaKey) toggleSelected(tile, event.shiftKey);
+          if (event.shiftKey || event.ctrlKey || event.metaKey)
+            toggleSelected(tile, event.shiftKey);
           else openTile(tile);
         }}
       >
@@ -88,7 +89,7 @@ function Caption({ tile, verb }: { tile: TileOut | Hit; verb: string }) {
           </span>
         )}
       </span>
-      <span class="line"> {where(tile) || "\u00a0"} </span>
+      <span class="line"> {subtitle(tile) || "\u00a0"} </span>
       <span class="line">
         {date(tile.datetime) || "\u00a0"}
         {isHit(tile) && tile.folded.length > 0 && (
@@ -101,24 +102,60 @@ function Caption({ tile, verb }: { tile: TileOut | Hit; verb: string }) {
   );
 }
 
-function Actions({ tile, side, reached }: { tile: TileOut; side: string | undefined; reached: number }) {
+function Actions({
+  tile,
+  side,
+  reached,
+}: {
+  tile: TileOut;
+  side: string | undefined;
+  reached: number;
+}) {
   const name = fullTitle(tile);
   return (
     <span class="card-actions">
-      <button class="like" type="button" tabIndex={reached} aria-pressed={side === "positive"} aria-label={`Like: ${name}`} title="Like this (p)" onClick={() => mark(tile, "positive")}>
+      <button
+        class="like"
+        type="button"
+        tabIndex={reached}
+        aria-pressed={side === "positive"}
+        aria-label={`Like: ${name}`}
+        title="Like this (p)"
+        onClick={() => mark(tile, "positive")}
+      >
         <Icon name="plus" />
       </button>
       {hasQuery.value && (
-        <button class="unlike" type="button" tabIndex={reached} aria-pressed={side === "negative"} aria-label={`Unlike: ${name}`} title="Not like this (n)" onClick={() => mark(tile, "negative")}>
+        <button
+          class="unlike"
+          type="button"
+          tabIndex={reached}
+          aria-pressed={side === "negative"}
+          aria-label={`Unlike: ${name}`}
+          title="Not like this (n)"
+          onClick={() => mark(tile, "negative")}
+        >
           <Icon name="minus" />
         </button>
       )}
       {hasQuery.value ? (
-        <button type="button" tabIndex={reached} aria-label={`Search by ${name} alone`} title="Search by this alone (s)" onClick={() => searchBy(tile)}>
+        <button
+          type="button"
+          tabIndex={reached}
+          aria-label={`Search by ${name} alone`}
+          title="Search by this alone (s)"
+          onClick={() => searchBy(tile)}
+        >
           <Icon name="search" />
         </button>
       ) : (
-        <button type="button" tabIndex={reached} aria-label={`Details of ${name}`} title="Details (i)" onClick={() => (inspected.value = tile)}>
+        <button
+          type="button"
+          tabIndex={reached}
+          aria-label={`Details of ${name}`}
+          title="Details (i)"
+          onClick={() => (inspected.value = tile)}
+        >
           <Icon name="info" />
         </button>
       )}

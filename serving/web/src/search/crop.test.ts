@@ -35,7 +35,17 @@ describe("a box on a picture", () => {
   });
 
   it("is whole pixels of the picture, at least one", () => {
-    expect(pixelsOf({ x: 0.25, y: 0.5, width: 0.5, height: 0.5 }, 100, 64)).toEqual({ x: 25, y: 32, width: 50, height: 32 });
-    expect(pixelsOf({ x: 0.96, y: 0.96, width: 0.04, height: 0.04 }, 1, 1)).toEqual({ x: 0, y: 0, width: 1, height: 1 });
+    expect(pixelsOf({ x: 0.25, y: 0.5, width: 0.5, height: 0.5 }, 100, 64)).toEqual({
+      x: 25,
+      y: 32,
+      width: 50,
+      height: 32,
+    });
+    expect(pixelsOf({ x: 0.96, y: 0.96, width: 0.04, height: 0.04 }, 1, 1)).toEqual({
+      x: 0,
+      y: 0,
+      width: 1,
+      height: 1,
+    });
   });
 });

@@ -8,6 +8,7 @@ import { mark, searchBy } from "../state/examples";
 import { isHit, results } from "../state/searching";
 import { hasQuery, inspected, negativeIds, positiveIds, said } from "../state/store";
 import type { Hit, NearbyOut, TileOut } from "../wire";
+import { act } from "./acting";
 import { footprint, save, safeName } from "./files";
 import { Picture } from "./picture";
 import { snipTile } from "./snip-dialog";
@@ -36,13 +37,16 @@ export function Details() {
       ref={panel}
       tabIndex={-1}
       aria-label={`Details of ${fullTitle(tile)}`}
-      onKeyDown={(event) => {
-        if (event.key === "Escape") inspected.value = null;
-      }}
+      onKeyDown={(event) => onKey(event, tile)}
     >
       <Head tile={tile} />
       <span class="picture large">
-        <Picture key={tile.tile_id} src={api.pictureUrl(tile, 768)} alt={`Picture of ${fullTitle(tile)}`} lazy={false} />
+        <Picture
+          key={tile.tile_id}
+          src={api.pictureUrl(tile, 768)}
+          alt={`Picture of ${fullTitle(tile)}`}
+          lazy={false}
+        />
       </span>
       <Uses tile={tile} />
       <Facts tile={tile} />
@@ -52,13 +56,35 @@ export function Details() {
   );
 }
 
-function Head({ tile }: { tile: TileOut }) {
+/** The result so many places after this one; undefined beyond the ends. */
+function neighbour(tile: TileOut, by: number): TileOut | undefined {
   const shown = results.value?.tiles ?? [];
   const at = shown.findIndex((one) => one.tile_id === tile.tile_id);
+  return at < 0 ? undefined : shown[at + by];
+}
+
+function onKey(event: KeyboardEvent, tile: TileOut): void {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const steps: Record<string, number> = { ArrowLeft: -1, ArrowRight: 1 };
+  if (event.key === "Escape") inspected.value = null;
+  else if (event.key in steps) inspected.value = neighbour(tile, steps[event.key] ?? 0) ?? tile;
+  // The space bar presses the button that has the focus.
+  else if (event.key === " " || !act(event, tile)) return;
+  event.preventDefault();
+}
+
+function Head({ tile }: { tile: TileOut }) {
   const step = (by: number, name: string, turn: string) => {
-    const next = at < 0 ? undefined : shown[at + by];
+    const next = neighbour(tile, by);
     return (
-      <button class={`icon-button ${turn}`} type="button" aria-label={name} title={name} disabled={!next} onClick={() => next && (inspected.value = next)}>
+      <button
+        class={`icon-button ${turn}`}
+        type="button"
+        aria-label={name}
+        title={name}
+        disabled={!next}
+        onClick={() => next && (inspected.value = next)}
+      >
         <Icon name="chevron" />
       </button>
     );
@@ -68,7 +94,12 @@ function Head({ tile }: { tile: TileOut }) {
       <h2 id="details-title">{title(tile)}</h2>
       {step(-1, "The one before", "turn-left")}
       {step(1, "The next one", "turn-right")}
-      <button class="icon-button" type="button" aria-label="Close the details" onClick={() => (inspected.value = null)}>
+      <button
+        class="icon-button"
+        type="button"
+        aria-label="Close the details"
+        onClick={() => (inspected.value = null)}
+      >
         <Icon name="close" />
       </button>
     </div>
@@ -79,11 +110,21 @@ function Uses({ tile }: { tile: TileOut }) {
   const id = tile.tile_id;
   return (
     <div class="buttons">
-      <button class="button small" type="button" aria-pressed={positiveIds.value.has(id)} onClick={() => mark(tile, "positive")}>
+      <button
+        class="button small"
+        type="button"
+        aria-pressed={positiveIds.value.has(id)}
+        onClick={() => mark(tile, "positive")}
+      >
         <Icon name="plus" /> Like
       </button>
       {hasQuery.value && (
-        <button class="button small" type="button" aria-pressed={negativeIds.value.has(id)} onClick={() => mark(tile, "negative")}>
+        <button
+          class="button small"
+          type="button"
+          aria-pressed={negativeIds.value.has(id)}
+          onClick={() => mark(tile, "negative")}
+        >
           <Icon name="minus" /> Unlike
         </button>
       )}
@@ -106,7 +147,12 @@ function Facts({ tile }: { tile: TileOut | Hit }) {
     ["Taken", date(tile.datetime)],
     ["Centre", place(tile.bounds)],
     ["Bounds", tile.bounds ? extent(tile.bounds) : ""],
-    ["Window", window ? `${window.width} × ${window.height} px at x ${window.x}, y ${window.y}` : "the whole picture"],
+    [
+      "Window",
+      window
+        ? `${window.width} × ${window.height} px at x ${window.x}, y ${window.y}`
+        : "the whole picture",
+    ],
     ["Valid", tile.valid_fraction === null ? "" : `${percent(tile.valid_fraction)} of its pixels`],
     ["Source", tile.uri, true],
     ["Tile id", tile.tile_id, true],
@@ -198,7 +244,12 @@ function Strip({ name, tiles }: { name: string; tiles: TileOut[] }) {
       <ul>
         {tiles.map((tile) => (
           <li key={tile.tile_id}>
-            <button type="button" aria-label={`Details of ${fullTitle(tile)}`} title={fullTitle(tile)} onClick={() => (inspected.value = tile)}>
+            <button
+              type="button"
+              aria-label={`Details of ${fullTitle(tile)}`}
+              title={fullTitle(tile)}
+              onClick={() => (inspected.value = tile)}
+            >
               <span class="picture">
                 <Picture src={tile.thumbnail_url} alt="" />
               </span>

@@ -42,17 +42,29 @@ function choices(): { which: Which; name: string }[] {
   const ticked = selected.value.size;
   const onPage = results.value?.tiles.length ?? 0;
   return [
-    ...(ticked ? [{ which: "selection" as const, name: `The ${plural(ticked, "selected picture")}` }] : []),
-    ...(onPage ? [{ which: "shown" as const, name: `The ${plural(onPage, "picture")} shown` }] : []),
+    ...(ticked
+      ? [{ which: "selection" as const, name: `The ${plural(ticked, "selected picture")}` }]
+      : []),
+    ...(onPage
+      ? [{ which: "shown" as const, name: `The ${plural(onPage, "picture")} shown` }]
+      : []),
     ...(hasQuery.value ? [{ which: "search" as const, name: "The whole search, best first" }] : []),
     ...(!hasQuery.value && filterOf(address.value.filters)
-      ? [{ which: "filter" as const, name: `All that the filters leave${matching.value ? ` (${count(matching.value.matching)})` : ""}` }]
+      ? [
+          {
+            which: "filter" as const,
+            name: `All that the filters leave${matching.value ? ` (${count(matching.value.matching)})` : ""}`,
+          },
+        ]
       : []),
   ];
 }
 
 function requestOf(which: Which, format: ExportFormat, limit: number): ExportRequest {
-  const ids = which === "selection" ? [...selected.value.keys()] : (results.value?.tiles ?? []).map((tile) => tile.tile_id);
+  const ids =
+    which === "selection"
+      ? [...selected.value.keys()]
+      : (results.value?.tiles ?? []).map((tile) => tile.tile_id);
   if (which === "search") return { format, search: askOf(address.value), limit };
   if (which === "filter") return { format, filter: filterOf(address.value.filters) ?? {}, limit };
   return { format, tile_ids: ids, limit: ids.length };
@@ -88,7 +100,10 @@ function Dialog({ onClose }: { onClose: () => void }) {
     setTrouble("");
     setSize(0);
     try {
-      const answer = await api.exported(requestOf(which, format, Math.min(limit, most)), running.current.signal);
+      const answer = await api.exported(
+        requestOf(which, format, Math.min(limit, most)),
+        running.current.signal,
+      );
       const blob = await received(answer, setSize);
       const usual = `worldsift-${stats.value?.name ?? "export"}.${ENDINGS[format]}`;
       save(blob, nameIn(answer.headers.get("Content-Disposition"), usual));
@@ -111,14 +126,24 @@ function Dialog({ onClose }: { onClose: () => void }) {
         <legend>Which</legend>
         {offered.map((one) => (
           <label class="choice" key={one.which}>
-            <input type="radio" name="which" value={one.which} checked={which === one.which} onChange={() => setWhich(one.which)} />
+            <input
+              type="radio"
+              name="which"
+              value={one.which}
+              checked={which === one.which}
+              onChange={() => setWhich(one.which)}
+            />
             <span>{one.name}</span>
           </label>
         ))}
         {(which === "search" || which === "filter") && (
           <label class="field limit">
             <span class="name">At most</span>
-            <select id="export-limit" value={String(limit)} onChange={(event) => setLimit(Number(event.currentTarget.value))}>
+            <select
+              id="export-limit"
+              value={String(limit)}
+              onChange={(event) => setLimit(Number(event.currentTarget.value))}
+            >
               {LIMITS.filter((one) => one <= most).map((one) => (
                 <option key={one} value={String(one)}>
                   {count(one)}
@@ -132,7 +157,13 @@ function Dialog({ onClose }: { onClose: () => void }) {
         <legend>Format</legend>
         {FORMATS.map((one) => (
           <label class="choice" key={one.format}>
-            <input type="radio" name="format" value={one.format} checked={format === one.format} onChange={() => setFormat(one.format)} />
+            <input
+              type="radio"
+              name="format"
+              value={one.format}
+              checked={format === one.format}
+              onChange={() => setFormat(one.format)}
+            />
             <span>
               <b>{one.name}</b> <span class="meta">{one.of}</span>
             </span>
@@ -146,10 +177,19 @@ function Dialog({ onClose }: { onClose: () => void }) {
       )}
       <div class="dialog-foot">
         <p class="meta" role="status">
-          {size === null ? "" : size === 0 ? "The server is preparing it…" : `${bytes(size)} received…`}
+          {size === null
+            ? ""
+            : size === 0
+              ? "The server is preparing it…"
+              : `${bytes(size)} received…`}
         </p>
         {size === null ? (
-          <button class="button primary" type="button" id="export-start" onClick={() => void start()}>
+          <button
+            class="button primary"
+            type="button"
+            id="export-start"
+            onClick={() => void start()}
+          >
             Export
           </button>
         ) : (

@@ -17,7 +17,9 @@ it("cuts a footprint at the antimeridian", () => {
   expect(geometryOf([10, 0, 12, 1]).type).toBe("Polygon");
   const cut = geometryOf([179, 60, -179, 61]);
   expect(cut.type).toBe("MultiPolygon");
-  const longitudes = (cut.coordinates as number[][][][]).map((part) => part[0]?.map((point) => point[0]));
+  const longitudes = (cut.coordinates as number[][][][]).map((part) =>
+    part[0]?.map((point) => point[0]),
+  );
   expect(longitudes).toEqual([
     [179, 180, 180, 179, 179],
     [-180, -179, -179, -180, -180],

@@ -2,10 +2,13 @@
 
 import type { Bounds, TileOut } from "../wire";
 
-export const safeName = (name: string): string => name.replaceAll(/[^\w.-]+/g, "_").slice(0, 120) || "tile";
+export const safeName = (name: string): string =>
+  name.replaceAll(/[^\w.-]+/g, "_").slice(0, 120) || "tile";
 
 /** A box as GeoJSON: cut in two where it crosses the antimeridian (RFC 7946, 3.1.9). */
-export function geometryOf([west, south, east, north]: Bounds): GeoJSON.Polygon | GeoJSON.MultiPolygon {
+export function geometryOf([west, south, east, north]: Bounds):
+  | GeoJSON.Polygon
+  | GeoJSON.MultiPolygon {
   const ring = (w: number, e: number) => [
     [w, south],
     [e, south],

@@ -27,7 +27,14 @@ export function moved(key: string, index: number, columns: number, count: number
   return Math.min(Math.max(to, 0), count - 1);
 }
 
-export type CardAction = "positive" | "negative" | "unmark" | "only" | "details" | "select" | "range";
+export type CardAction =
+  | "positive"
+  | "negative"
+  | "unmark"
+  | "only"
+  | "details"
+  | "select"
+  | "range";
 
 export function actionOf(key: string, shift: boolean): CardAction | null {
   if (key === " ") return shift ? "range" : "select";

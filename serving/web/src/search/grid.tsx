@@ -2,27 +2,14 @@
 
 import { effect, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { mark, searchBy, unmark } from "../state/examples";
 import { more, phase, results, searches } from "../state/searching";
-import { clearSelection, selectAll, selected, toggleSelected } from "../state/selection";
-import { hasQuery, inspected, pointed } from "../state/store";
-import type { TileOut } from "../wire";
+import { clearSelection, selectAll } from "../state/selection";
+import { inspected, pointed } from "../state/store";
+import { act } from "./acting";
 import { Card } from "./card";
-import { actionOf, columnsOf, moved } from "./grid-keys";
+import { columnsOf, moved } from "./grid-keys";
 
 const SKELETONS = 18;
-
-function act(event: KeyboardEvent, tile: TileOut): boolean {
-  const action = actionOf(event.key, event.shiftKey);
-  // Negatives alone ask nothing: the first mark begins a search.
-  if (action === "negative" && !hasQuery.peek()) return false;
-  if (action === "positive" || action === "negative") mark(tile, action);
-  else if (action === "unmark") unmark(tile.tile_id);
-  else if (action === "only") searchBy(tile);
-  else if (action === "details") inspected.value = tile;
-  else if (action) toggleSelected(tile, action === "range");
-  return action !== null;
-}
 
 export function Grid() {
   const list = useRef<HTMLOListElement>(null);
@@ -55,7 +42,8 @@ export function Grid() {
   }, []);
 
   const onKeyDown = (event: KeyboardEvent) => {
-    const card = event.target instanceof Element ? event.target.closest<HTMLElement>(".card") : null;
+    const card =
+      event.target instanceof Element ? event.target.closest<HTMLElement>(".card") : null;
     const index = Number(card?.dataset["index"] ?? -1);
     const tile = tiles[index];
     if (!tile || event.altKey) return;
@@ -65,10 +53,20 @@ export function Grid() {
       return event.preventDefault();
     }
     if (event.ctrlKey || event.metaKey) return;
-    if (event.key === "Escape" && selected.peek().size) return clearSelection();
-    const to = moved(event.key, index, columnsOf(cards().map((one) => one.offsetTop)), tiles.length);
+    if (event.key === "Escape") {
+      if (inspected.peek()) inspected.value = null;
+      else clearSelection();
+      return;
+    }
+    const to = moved(
+      event.key,
+      index,
+      columnsOf(cards().map((one) => one.offsetTop)),
+      tiles.length,
+    );
     if (to !== null) focusOn(to);
-    else if (event.key === " " && !onMain) return; // a button's or box's own key
+    else if (event.key === " " && !onMain)
+      return; // a button's or box's own key
     else if (!act(event, tile)) return;
     event.preventDefault();
   };
@@ -93,11 +91,19 @@ export function Grid() {
       >
         {waiting && !results.value
           ? Array.from({ length: SKELETONS }, (_, i) => <Ghost key={i} />)
-          : tiles.map((tile, i) => <Card key={tile.tile_id} tile={tile} index={i} active={active} />)}
+          : tiles.map((tile, i) => (
+              <Card key={tile.tile_id} tile={tile} index={i} active={active} />
+            ))}
       </ol>
       {results.value?.cursor && (
         <p class="more">
-          <button class="button" type="button" id="more" disabled={phase.value !== "done"} onClick={more}>
+          <button
+            class="button"
+            type="button"
+            id="more"
+            disabled={phase.value !== "done"}
+            onClick={more}
+          >
             {phase.value === "more" ? "Loading…" : "Show more"}
           </button>
         </p>
@@ -117,14 +123,21 @@ const Ghost = () => (
 function linkPointer(list: { current: HTMLOListElement | null }): () => void {
   return effect(() => {
     const id = pointed.value;
-    for (const card of list.current?.querySelectorAll("[data-pointed]") ?? []) card.removeAttribute("data-pointed");
+    for (const card of list.current?.querySelectorAll("[data-pointed]") ?? [])
+      card.removeAttribute("data-pointed");
     if (id === null) return;
-    list.current?.querySelector(`[data-tile="${CSS.escape(id)}"]`)?.setAttribute("data-pointed", "");
+    list.current
+      ?.querySelector(`[data-tile="${CSS.escape(id)}"]`)
+      ?.setAttribute("data-pointed", "");
   });
 }
 
 /** A new answer is read from its best; where the focused card is gone, the first one has the focus. */
-function beginAtTop(list: HTMLOListElement | null, active: { value: number }, hadFocus: boolean): void {
+function beginAtTop(
+  list: HTMLOListElement | null,
+  active: { value: number },
+  hadFocus: boolean,
+): void {
   active.value = 0;
   requestAnimationFrame(() => {
     list?.closest(".results")?.scrollTo({ top: 0 });

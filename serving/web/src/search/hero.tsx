@@ -31,7 +31,10 @@ export function Hero() {
           </span>
         </p>
         <PictureButtons />
-        <p class="meta">JPEG, PNG, TIFF, WebP, GIF{limit ? `, up to ${bytes(limit)}` : ""}. Or begin with any picture below.</p>
+        <p class="meta">
+          JPEG, PNG, TIFF, WebP, GIF{limit ? `, up to ${bytes(limit)}` : ""}. Or begin with any
+          picture below.
+        </p>
       </div>
     </section>
   );

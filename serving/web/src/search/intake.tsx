@@ -35,8 +35,26 @@ export function Intake() {
   };
   return (
     <>
-      <input type="file" id="file" ref={hold("file")} accept="image/*,.tif,.tiff,.jp2,.avif" multiple hidden aria-label="Pictures" onChange={chosen} />
-      <input type="file" id="camera" ref={hold("camera")} accept="image/*" capture="environment" hidden aria-label="Photo" onChange={chosen} />
+      <input
+        type="file"
+        id="file"
+        ref={hold("file")}
+        accept="image/*,.tif,.tiff,.jp2,.avif"
+        multiple
+        hidden
+        aria-label="Pictures"
+        onChange={chosen}
+      />
+      <input
+        type="file"
+        id="camera"
+        ref={hold("camera")}
+        accept="image/*"
+        capture="environment"
+        hidden
+        aria-label="Photo"
+        onChange={chosen}
+      />
       {dragged.value && <DropZones />}
     </>
   );
@@ -61,8 +79,10 @@ function DropZones() {
 function listen(): () => void {
   let depth = 0; // dragenter and dragleave come once for every element passed
   const ends = new AbortController();
-  const on = <K extends keyof DocumentEventMap>(kind: K, heard: (event: DocumentEventMap[K]) => void) =>
-    document.addEventListener(kind, heard, { signal: ends.signal });
+  const on = <K extends keyof DocumentEventMap>(
+    kind: K,
+    heard: (event: DocumentEventMap[K]) => void,
+  ) => document.addEventListener(kind, heard, { signal: ends.signal });
   const count = (change: number) => {
     depth = Math.max(0, depth + change);
     dragged.value = depth > 0;
@@ -77,7 +97,10 @@ function listen(): () => void {
     if (!files.length) return;
     event.preventDefault();
     const zone = event.target instanceof Element ? event.target.closest("[data-side]") : null;
-    void addPictures(files, zone?.getAttribute("data-side") === "negative" ? "negative" : "positive");
+    void addPictures(
+      files,
+      zone?.getAttribute("data-side") === "negative" ? "negative" : "positive",
+    );
   });
   return () => ends.abort();
 }

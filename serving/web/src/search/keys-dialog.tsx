@@ -4,7 +4,7 @@ import { keysShown } from "./bar";
 import { Modal } from "./modal";
 
 const KEYS: [string, string][] = [
-  ["arrows", "move in the grid; Home, End, Page Up and Page Down too"],
+  ["arrows", "move in the grid; in the details, to the one before and after"],
   ["Enter", "details of the picture; on the start page, search by it"],
   ["p", "more like this: an example, or none any more"],
   ["n", "less like this: a counter-example, or none any more"],

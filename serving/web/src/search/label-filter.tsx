@@ -15,25 +15,49 @@ export function LabelFilter() {
   const counts = new Map(anyLabel.value?.labels.map(({ label, count: n }) => [label, n]));
   const chosen = address.value.filters.labels;
   const names = known.labels.map(({ label }) => label);
-  const found = names.filter((name) => readable(name).toLowerCase().includes(sought.trim().toLowerCase()));
+  const found = names.filter((name) =>
+    readable(name).toLowerCase().includes(sought.trim().toLowerCase()),
+  );
   const toggle = (label: string | null) =>
-    filterBy({ labels: chosen.includes(label) ? chosen.filter((one) => one !== label) : [...chosen, label] });
+    filterBy({
+      labels: chosen.includes(label) ? chosen.filter((one) => one !== label) : [...chosen, label],
+    });
   return (
     <div class="labels">
       {names.length > SEARCHED_FROM && (
-        <input type="search" aria-label="Find a label" placeholder={`Find among ${count(names.length)} labels`} value={sought} onInput={(event) => setSought(event.currentTarget.value)} />
+        <input
+          type="search"
+          aria-label="Find a label"
+          placeholder={`Find among ${count(names.length)} labels`}
+          value={sought}
+          onInput={(event) => setSought(event.currentTarget.value)}
+        />
       )}
       <div role="group" aria-label="Labels">
-      <ul class="label-list">
-        {found.slice(0, SHOWN).map((name) => (
-          <Choice key={name} name={readable(name)} checked={chosen.includes(name)} count={anyLabel.value ? (counts.get(name) ?? 0) : null} onChange={() => toggle(name)} />
-        ))}
-        {known.unlabelled > 0 && !sought && (
-          <Choice key="" name="without a label" checked={chosen.includes(null)} count={anyLabel.value?.unlabelled ?? null} onChange={() => toggle(null)} />
-        )}
-      </ul>
+        <ul class="label-list">
+          {found.slice(0, SHOWN).map((name) => (
+            <Choice
+              key={name}
+              name={readable(name)}
+              checked={chosen.includes(name)}
+              count={anyLabel.value ? (counts.get(name) ?? 0) : null}
+              onChange={() => toggle(name)}
+            />
+          ))}
+          {known.unlabelled > 0 && !sought && (
+            <Choice
+              key=""
+              name="without a label"
+              checked={chosen.includes(null)}
+              count={anyLabel.value?.unlabelled ?? null}
+              onChange={() => toggle(null)}
+            />
+          )}
+        </ul>
       </div>
-      {found.length > SHOWN && <p class="meta">and {count(found.length - SHOWN)} more: type to find them</p>}
+      {found.length > SHOWN && (
+        <p class="meta">and {count(found.length - SHOWN)} more: type to find them</p>
+      )}
       {found.length === 0 && <p class="meta">No label has “{sought}” in it.</p>}
     </div>
   );

@@ -7,7 +7,16 @@ import { Icon } from "../shell/icons";
 import { tileExample } from "../state/examples";
 import { report, results, searches, tilesMatching } from "../state/searching";
 import { selectedIds } from "../state/selection";
-import { address, filterBy, go, inspected, negativeIds, pointed, positiveIds, tell } from "../state/store";
+import {
+  address,
+  filterBy,
+  go,
+  inspected,
+  negativeIds,
+  pointed,
+  positiveIds,
+  tell,
+} from "../state/store";
 import { NO_FILTERS } from "../state/address";
 
 const SNIPPED = 8; // tiles of a region to search by
@@ -60,7 +69,11 @@ function show(Made: typeof WorldMap, target: HTMLElement): () => void {
     region: (region) => filterBy({ region }),
   });
   const ends = [
-    effect(() => map.setTiles((results.value?.tiles ?? []).map(({ tile_id, bounds }) => ({ tile_id, bounds })))),
+    effect(() =>
+      map.setTiles(
+        (results.value?.tiles ?? []).map(({ tile_id, bounds }) => ({ tile_id, bounds })),
+      ),
+    ),
     effect(() => {
       if (searches.value && untracked(() => results.value?.tiles.length)) map.fit();
     }),

@@ -16,7 +16,8 @@ export interface Bin {
 const MOST_BARS = 60;
 const MOST_MONTHS = 12 * 400; // from the first photograph on, with room
 
-const ordinal = (month: string): number => Number(month.slice(0, 4)) * 12 + Number(month.slice(5, 7)) - 1;
+const ordinal = (month: string): number =>
+  Number(month.slice(0, 4)) * 12 + Number(month.slice(5, 7)) - 1;
 
 /** Every month from ``first`` to ``last``. */
 export function monthsBetween(first: string, last: string): string[] {
@@ -35,7 +36,10 @@ export function position(day: string, months: string[], open: number): number {
 }
 
 /** The days from the first of one month to the end of another, "" where the range is not cut. */
-export function dayRange(months: string[], [low, high]: [number, number]): { start: string; end: string } {
+export function dayRange(
+  months: string[],
+  [low, high]: [number, number],
+): { start: string; end: string } {
   const to = months[high] ?? "";
   const days = new Date(Date.UTC(Number(to.slice(0, 4)), Number(to.slice(5, 7)), 0)).getUTCDate();
   return {

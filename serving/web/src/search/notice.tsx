@@ -13,18 +13,34 @@ export function Notice() {
     return (
       <section class="notice waiting" id="notice" role="alert">
         <h2>{loading ? "One moment" : "The server is busy"}</h2>
-        <p>
-          The server says: {stopped(what.problem.message)} This page tries again by itself.
-        </p>
+        <p>The server says: {stopped(what.problem.message)} This page tries again by itself.</p>
       </section>
     );
   }
-  if (what) return <Trouble title={what.problem.title} text={what.problem.message} mine={[404, 413, 422].includes(what.problem.status)} again={what.again} />;
+  if (what)
+    return (
+      <Trouble
+        title={what.problem.title}
+        text={what.problem.message}
+        mine={[404, 413, 422].includes(what.problem.status)}
+        again={what.again}
+      />
+    );
   if (phase.value === "done" && results.value?.tiles.length === 0) return <Empty />;
   return null;
 }
 
-function Trouble({ title, text, mine, again }: { title: string; text: string; mine: boolean; again: () => void }) {
+function Trouble({
+  title,
+  text,
+  mine,
+  again,
+}: {
+  title: string;
+  text: string;
+  mine: boolean;
+  again: () => void;
+}) {
   const close = () => (trouble.value = null);
   return (
     <section class="notice" id="notice" role="alert">
@@ -59,7 +75,10 @@ function Empty() {
     return (
       <section class="notice" id="notice">
         <h2>This archive is empty</h2>
-        <p>Index some imagery into it (python -m pipeline index SOURCE ROOT), then load this page again.</p>
+        <p>
+          Index some imagery into it (python -m pipeline index SOURCE ROOT), then load this page
+          again.
+        </p>
       </section>
     );
   }

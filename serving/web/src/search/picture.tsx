@@ -9,7 +9,12 @@ interface PictureProps {
   lazy?: boolean;
 }
 
-export function Picture({ src, alt, instead = "This picture's source cannot be read", lazy = true }: PictureProps) {
+export function Picture({
+  src,
+  alt,
+  instead = "This picture's source cannot be read",
+  lazy = true,
+}: PictureProps) {
   const [failed, setFailed] = useState("");
   if (failed === src) return <span class="broken">{instead}</span>;
   return (

@@ -5,7 +5,16 @@ import { count, extent, percent } from "../format";
 import { Icon } from "../shell/icons";
 import type { Filters } from "../state/address";
 import { matching } from "../state/facets";
-import { address, clearFilters, filterBy, filterCount, go, hasQuery, narrow, stats } from "../state/store";
+import {
+  address,
+  clearFilters,
+  filterBy,
+  filterCount,
+  go,
+  hasQuery,
+  narrow,
+  stats,
+} from "../state/store";
 import { railOpen } from "./bar";
 import { LabelFilter } from "./label-filter";
 import { worldMap } from "./map-pane";
@@ -22,7 +31,9 @@ export function Rail() {
       <div class="rail-head">
         <p id="matching" aria-live="polite">
           {left === undefined ? "…" : <b>{count(left)}</b>}
-          {rows !== undefined && left !== undefined && <span class="meta"> of {count(rows)} pictures</span>}
+          {rows !== undefined && left !== undefined && (
+            <span class="meta"> of {count(rows)} pictures</span>
+          )}
         </p>
         {filterCount.value > 0 && (
           <button class="button small" id="clear-filters" type="button" onClick={clearFilters}>
@@ -30,13 +41,22 @@ export function Rail() {
           </button>
         )}
         {narrow.value && (
-          <button class="icon-button" type="button" aria-label="Close the filters" onClick={() => (railOpen.value = false)}>
+          <button
+            class="icon-button"
+            type="button"
+            aria-label="Close the filters"
+            onClick={() => (railOpen.value = false)}
+          >
             <Icon name="close" />
           </button>
         )}
       </div>
       {hasQuery.value && <Ranking />}
-      <Section name="When" set={Boolean(filters.start || filters.end || filters.season)} clear={{ start: "", end: "", season: null }}>
+      <Section
+        name="When"
+        set={Boolean(filters.start || filters.end || filters.season)}
+        clear={{ start: "", end: "", season: null }}
+      >
         <TimeFilter />
       </Section>
       <Section name="Where" set={filters.region !== null} clear={{ region: null }}>
@@ -45,7 +65,11 @@ export function Rail() {
       <Section name="Labels" set={filters.labels.length > 0} clear={{ labels: [] }}>
         <LabelFilter />
       </Section>
-      <Section name="Source" set={Boolean(filters.uriPrefix || filters.minValid)} clear={{ uriPrefix: "", minValid: 0 }}>
+      <Section
+        name="Source"
+        set={Boolean(filters.uriPrefix || filters.minValid)}
+        clear={{ uriPrefix: "", minValid: 0 }}
+      >
         <SourceFilter />
       </Section>
       {hasQuery.value && <Shaping />}
@@ -65,7 +89,12 @@ const Section = ({ name, set, clear, children }: SectionProps) => (
     <div class="rail-title">
       <h3>{name}</h3>
       {set && (
-        <button class="clear" type="button" aria-label={`Clear ${name.toLowerCase()}`} onClick={() => filterBy(clear)}>
+        <button
+          class="clear"
+          type="button"
+          aria-label={`Clear ${name.toLowerCase()}`}
+          onClick={() => filterBy(clear)}
+        >
           Clear
         </button>
       )}
@@ -89,7 +118,13 @@ function WhereFilter() {
   };
   return (
     <>
-      {region && <p class="meta">{region.kind === "bbox" ? extent(region.bbox, 2) : `a polygon of ${(region.polygon.coordinates[0]?.length ?? 1) - 1} corners`}</p>}
+      {region && (
+        <p class="meta">
+          {region.kind === "bbox"
+            ? extent(region.bbox, 2)
+            : `a polygon of ${(region.polygon.coordinates[0]?.length ?? 1) - 1} corners`}
+        </p>
+      )}
       <div class="buttons">
         <button class="button small" type="button" onClick={() => draw("bbox")}>
           <Icon name="box" /> Draw a box
@@ -108,12 +143,28 @@ function SourceFilter() {
     <>
       <label class="field">
         <span class="name">Address begins with</span>
-        <input type="text" id="uri-prefix" value={uriPrefix} placeholder="gs://imagery/2021/" spellcheck={false} autocomplete="off" onChange={(event) => filterBy({ uriPrefix: event.currentTarget.value.trim() })} />
+        <input
+          type="text"
+          id="uri-prefix"
+          value={uriPrefix}
+          placeholder="gs://imagery/2021/"
+          spellcheck={false}
+          autocomplete="off"
+          onChange={(event) => filterBy({ uriPrefix: event.currentTarget.value.trim() })}
+        />
       </label>
       <label class="field">
         <span class="name">Pixels that hold a measurement</span>
         <span class="slider">
-          <input type="range" id="valid" min={0} max={1} step={0.05} value={minValid} onChange={(event) => filterBy({ minValid: Number(event.currentTarget.value) }, "valid")} />
+          <input
+            type="range"
+            id="valid"
+            min={0}
+            max={1}
+            step={0.05}
+            value={minValid}
+            onChange={(event) => filterBy({ minValid: Number(event.currentTarget.value) }, "valid")}
+          />
           <output>{minValid ? `≥ ${percent(minValid)}` : "any"}</output>
         </span>
       </label>

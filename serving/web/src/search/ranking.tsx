@@ -18,7 +18,12 @@ export function Ranking() {
       <div class="rail-title">
         <h3>Similarity</h3>
         {address.value.minScore !== null && (
-          <button class="clear" type="button" aria-label="Clear similarity" onClick={() => go({ minScore: null })}>
+          <button
+            class="clear"
+            type="button"
+            aria-label="Clear similarity"
+            onClick={() => go({ minScore: null })}
+          >
             Clear
           </button>
         )}
@@ -28,14 +33,28 @@ export function Ranking() {
         <label class="field">
           <span class="name">Weight of the unlike ones</span>
           <span class="slider">
-            <input type="range" id="against" min={0} max={2} step={0.1} value={negativeWeight} onChange={(event) => go({ negativeWeight: Number(event.currentTarget.value) }, "against")} />
+            <input
+              type="range"
+              id="against"
+              min={0}
+              max={2}
+              step={0.1}
+              value={negativeWeight}
+              onChange={(event) =>
+                go({ negativeWeight: Number(event.currentTarget.value) }, "against")
+              }
+            />
             <output>{negativeWeight.toFixed(1)}</output>
           </span>
         </label>
       )}
       <label class="field">
         <span class="name">Search</span>
-        <select id="quality" value={quality} onChange={(event) => go({ quality: event.currentTarget.value as Address["quality"] })}>
+        <select
+          id="quality"
+          value={quality}
+          onChange={(event) => go({ quality: event.currentTarget.value as Address["quality"] })}
+        >
           <option value="fast">fast: less of the index</option>
           <option value="balanced">balanced</option>
           <option value="high">careful: more of the index</option>
@@ -88,9 +107,21 @@ function ScoreBars({ least }: { least: number }) {
   }
   const most = Math.max(1, ...bars);
   return (
-    <svg class="bars short" viewBox={`0 0 ${SCORE_BARS} 20`} preserveAspectRatio="none" aria-hidden="true">
+    <svg
+      class="bars short"
+      viewBox={`0 0 ${SCORE_BARS} 20`}
+      preserveAspectRatio="none"
+      aria-hidden="true"
+    >
       {bars.map((n, i) => (
-        <rect key={i} class={(i + 1) / SCORE_BARS > least ? "left" : "all"} x={i} width={0.8} y={20 - (n / most) * 20} height={(n / most) * 20} />
+        <rect
+          key={i}
+          class={(i + 1) / SCORE_BARS > least ? "left" : "all"}
+          x={i}
+          width={0.8}
+          y={20 - (n / most) * 20}
+          height={(n / most) * 20}
+        />
       ))}
     </svg>
   );
@@ -106,7 +137,11 @@ export function Shaping() {
       </div>
       <label class="field">
         <span class="name">Pictures at a time</span>
-        <select id="count" value={String(address.value.k)} onChange={(event) => go({ k: Number(event.currentTarget.value) })}>
+        <select
+          id="count"
+          value={String(address.value.k)}
+          onChange={(event) => go({ k: Number(event.currentTarget.value) })}
+        >
           {PAGE_SIZES.filter((size) => size <= (stats.value?.limits.max_k ?? size)).map((size) => (
             <option key={size} value={String(size)}>
               {size}
@@ -116,24 +151,54 @@ export function Shaping() {
       </label>
       <label class="field">
         <span class="name">Group overlapping pictures</span>
-        <select id="overlap" value={shaping.overlap} onChange={(event) => change({ overlap: event.currentTarget.value as Address["shaping"]["overlap"] })}>
+        <select
+          id="overlap"
+          value={shaping.overlap}
+          onChange={(event) =>
+            change({ overlap: event.currentTarget.value as Address["shaping"]["overlap"] })
+          }
+        >
           <option value="">no</option>
           <option value="window">of one source picture</option>
           <option value="place">of one place, whatever date</option>
         </select>
       </label>
       <label class="choice">
-        <input type="checkbox" class="switch" role="switch" id="duplicates" checked={shaping.duplicates > 0} onChange={(event) => change({ duplicates: event.currentTarget.checked ? same : 0 })} />
+        <input
+          type="checkbox"
+          class="switch"
+          role="switch"
+          id="duplicates"
+          checked={shaping.duplicates > 0}
+          onChange={(event) => change({ duplicates: event.currentTarget.checked ? same : 0 })}
+        />
         <span class="choice-name">Hide near-duplicates</span>
       </label>
       <label class="choice">
-        <input type="checkbox" class="switch" role="switch" id="own" checked={!ownHits} onChange={(event) => go({ ownHits: !event.currentTarget.checked })} />
+        <input
+          type="checkbox"
+          class="switch"
+          role="switch"
+          id="own"
+          checked={!ownHits}
+          onChange={(event) => go({ ownHits: !event.currentTarget.checked })}
+        />
         <span class="choice-name">Hide the examples</span>
       </label>
       <label class="field">
         <span class="name">Variety among the results</span>
         <span class="slider">
-          <input type="range" id="diversity" min={0} max={1} step={0.1} value={shaping.diversity} onChange={(event) => change({ diversity: Number(event.currentTarget.value) }, "diversity")} />
+          <input
+            type="range"
+            id="diversity"
+            min={0}
+            max={1}
+            step={0.1}
+            value={shaping.diversity}
+            onChange={(event) =>
+              change({ diversity: Number(event.currentTarget.value) }, "diversity")
+            }
+          />
           <output>{shaping.diversity ? shaping.diversity.toFixed(1) : "off"}</output>
         </span>
       </label>

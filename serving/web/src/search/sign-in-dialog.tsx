@@ -9,7 +9,11 @@ import { Modal } from "./modal";
 export function SignInDialog() {
   if (!keyAsked.value) return null;
   return (
-    <Modal id="sign-in" title="This archive asks for a key" onClose={() => (keyAsked.value = false)}>
+    <Modal
+      id="sign-in"
+      title="This archive asks for a key"
+      onClose={() => (keyAsked.value = false)}
+    >
       <Form />
     </Modal>
   );
@@ -37,7 +41,14 @@ function Form() {
       <p class="meta">Whoever runs this server gives out API keys; they begin with “ws_”.</p>
       <label class="field">
         <span class="name">API key</span>
-        <input type="password" id="key" autocomplete="current-password" required value={key} onInput={(event) => setKey(event.currentTarget.value)} />
+        <input
+          type="password"
+          id="key"
+          autocomplete="current-password"
+          required
+          value={key}
+          onInput={(event) => setKey(event.currentTarget.value)}
+        />
       </label>
       {trouble && (
         <p class="trouble" role="alert">

@@ -85,7 +85,8 @@ function Cutter({ held, close }: { held: Source; close: () => void }) {
     <>
       <Stage bitmap={held.bitmap} box={box} onBox={setBox} />
       <p class="meta">
-        Draw a box, or move it: arrow keys move it, with Shift they size it. {part.width} × {part.height} px.
+        Draw a box, or move it: arrow keys move it, with Shift they size it. {part.width} ×{" "}
+        {part.height} px.
       </p>
       <div class="dialog-foot">
         <button class="button" type="button" onClick={close}>
@@ -102,9 +103,15 @@ function Cutter({ held, close }: { held: Source; close: () => void }) {
 async function cut({ bitmap, name }: Source, part: Box): Promise<File> {
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [part.width, part.height];
-  canvas.getContext("2d")?.drawImage(bitmap, part.x, part.y, part.width, part.height, 0, 0, part.width, part.height);
+  canvas
+    .getContext("2d")
+    ?.drawImage(bitmap, part.x, part.y, part.width, part.height, 0, 0, part.width, part.height);
   const blob = await new Promise<Blob | null>((resolve) => canvas.toBlob(resolve, "image/png"));
-  if (!blob) throw new api.Problem("The part could not be cut out", "It may be too large for this browser: choose a smaller one.");
+  if (!blob)
+    throw new api.Problem(
+      "The part could not be cut out",
+      "It may be too large for this browser: choose a smaller one.",
+    );
   return new File([blob], `part of ${name.replace(/\.\w+$/, "")}.png`, { type: "image/png" });
 }
 
@@ -154,7 +161,13 @@ function Stage({ bitmap, box, onBox }: StageProps) {
   };
   const share = (value: number) => `${value * 100}%`;
   return (
-    <div class="stage" onPointerDown={down} onPointerMove={drag} onPointerUp={() => (grip.current = null)} onPointerCancel={() => (grip.current = null)}>
+    <div
+      class="stage"
+      onPointerDown={down}
+      onPointerMove={drag}
+      onPointerUp={() => (grip.current = null)}
+      onPointerCancel={() => (grip.current = null)}
+    >
       <canvas ref={canvas} />
       <div
         class="cut"
@@ -164,7 +177,12 @@ function Stage({ bitmap, box, onBox }: StageProps) {
         role="application"
         aria-roledescription="box"
         aria-label={`The part to search by: ${Math.round(box.width * 100)} by ${Math.round(box.height * 100)} percent of the picture, from ${Math.round(box.x * 100)} percent left and ${Math.round(box.y * 100)} percent top`}
-        style={{ left: share(box.x), top: share(box.y), width: share(box.width), height: share(box.height) }}
+        style={{
+          left: share(box.x),
+          top: share(box.y),
+          width: share(box.width),
+          height: share(box.height),
+        }}
         onKeyDown={key}
       />
     </div>

@@ -10,7 +10,9 @@ const MONTHS = Array.from({ length: 12 }, (_, i) => ({
   from: `${String(i + 1).padStart(2, "0")}-01`,
   // A season that ends in February ends with its 29th, where there is one.
   to: `${String(i + 1).padStart(2, "0")}-${[31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][i]}`,
-  name: new Intl.DateTimeFormat("en", { month: "short", timeZone: "UTC" }).format(new Date(Date.UTC(2021, i, 15))),
+  name: new Intl.DateTimeFormat("en", { month: "short", timeZone: "UTC" }).format(
+    new Date(Date.UTC(2021, i, 15)),
+  ),
 }));
 
 export function TimeFilter() {
@@ -40,7 +42,8 @@ function TimeRange({ all }: { all: Months }) {
   };
   const drag = (which: 0 | 1) => (event: { currentTarget: HTMLInputElement }) => {
     const value = Number(event.currentTarget.value);
-    const range: [number, number] = which === 0 ? [Math.min(value, high), high] : [low, Math.max(value, low)];
+    const range: [number, number] =
+      which === 0 ? [Math.min(value, high), high] : [low, Math.max(value, low)];
     event.currentTarget.value = String(range[which]);
     return range;
   };
@@ -70,18 +73,40 @@ function TimeRange({ all }: { all: Months }) {
       <div class="days">
         <label class="field">
           <span class="name">From day</span>
-          <input type="date" id="from-day" value={start} max={end || undefined} onChange={(event) => filterBy({ start: event.currentTarget.value })} />
+          <input
+            type="date"
+            id="from-day"
+            value={start}
+            max={end || undefined}
+            onChange={(event) => filterBy({ start: event.currentTarget.value })}
+          />
         </label>
         <label class="field">
           <span class="name">To day</span>
-          <input type="date" id="to-day" value={end} min={start || undefined} onChange={(event) => filterBy({ end: event.currentTarget.value })} />
+          <input
+            type="date"
+            id="to-day"
+            value={end}
+            min={start || undefined}
+            onChange={(event) => filterBy({ end: event.currentTarget.value })}
+          />
         </label>
       </div>
     </>
   );
 }
 
-function Bars({ months, all, low, high }: { months: string[]; all: Months; low: number; high: number }) {
+function Bars({
+  months,
+  all,
+  low,
+  high,
+}: {
+  months: string[];
+  all: Months;
+  low: number;
+  high: number;
+}) {
   const left = matching.value?.months ?? [];
   const groups = bins(months, all, left);
   const most = Math.max(1, ...groups.map((group) => group.all));
@@ -89,11 +114,23 @@ function Bars({ months, all, low, high }: { months: string[]; all: Months; low: 
   // By the square root: one day with a large scene does not press all others flat.
   const height = (value: number) => (value ? Math.max(2, Math.sqrt(value / most) * 46) : 0);
   return (
-    <svg class="bars" viewBox="0 0 100 48" preserveAspectRatio="none" role="img" aria-label={`Pictures by month: ${count(all.reduce((sum, one) => sum + one.count, 0))} with a date`}>
+    <svg
+      class="bars"
+      viewBox="0 0 100 48"
+      preserveAspectRatio="none"
+      role="img"
+      aria-label={`Pictures by month: ${count(all.reduce((sum, one) => sum + one.count, 0))} with a date`}
+    >
       {groups.map((group, i) => {
         const inside = group.last >= low && group.first <= high;
         const bar = (value: number, name: string) => (
-          <rect class={name} x={i * width} width={Math.max(0.4, width - Math.min(0.8, width / 4))} y={48 - height(value)} height={height(value)} />
+          <rect
+            class={name}
+            x={i * width}
+            width={Math.max(0.4, width - Math.min(0.8, width / 4))}
+            y={48 - height(value)}
+            height={height(value)}
+          />
         );
         return (
           <g key={group.first} class={inside ? "inside" : "outside"}>
@@ -111,15 +148,29 @@ function Season() {
   const { season } = address.value.filters;
   const from = season ? season.start : "";
   const to = season ? season.end : "";
-  const choose = (start: string, end: string) => filterBy({ season: start && end ? { start, end } : null });
-  const known = (days: string[], one: string) => (one && !days.includes(one) ? [...days, one] : days);
+  const choose = (start: string, end: string) =>
+    filterBy({ season: start && end ? { start, end } : null });
+  const known = (days: string[], one: string) =>
+    one && !days.includes(one) ? [...days, one] : days;
   return (
     <div class="days season">
       <label class="field">
         <span class="name">Every year from</span>
-        <select id="season-from" value={from} onChange={(event) => choose(event.currentTarget.value, to || (MONTHS.find((one) => one.from === event.currentTarget.value)?.to ?? ""))}>
+        <select
+          id="season-from"
+          value={from}
+          onChange={(event) =>
+            choose(
+              event.currentTarget.value,
+              to || (MONTHS.find((one) => one.from === event.currentTarget.value)?.to ?? ""),
+            )
+          }
+        >
           <option value="">any month</option>
-          {known(MONTHS.map((one) => one.from), from).map((day) => (
+          {known(
+            MONTHS.map((one) => one.from),
+            from,
+          ).map((day) => (
             <option key={day} value={day}>
               {MONTHS.find((one) => one.from === day)?.name ?? day}
             </option>
@@ -128,9 +179,17 @@ function Season() {
       </label>
       <label class="field">
         <span class="name">to</span>
-        <select id="season-to" value={to} disabled={!season} onChange={(event) => choose(from, event.currentTarget.value)}>
+        <select
+          id="season-to"
+          value={to}
+          disabled={!season}
+          onChange={(event) => choose(from, event.currentTarget.value)}
+        >
           {!season && <option value="">any month</option>}
-          {known(MONTHS.map((one) => one.to), to).map((day) => (
+          {known(
+            MONTHS.map((one) => one.to),
+            to,
+          ).map((day) => (
             <option key={day} value={day}>
               {MONTHS.find((one) => one.to === day)?.name ?? day}
             </option>

@@ -51,7 +51,11 @@ export function Tray() {
 function Group({ side, name, examples }: { side: Side; name: string; examples: Example[] }) {
   const coming = pending.value.filter((one) => one.side === side);
   return (
-    <div class={`tray-group ${side}`} role="group" aria-label={`Pictures to be ${name.toLowerCase()}`}>
+    <div
+      class={`tray-group ${side}`}
+      role="group"
+      aria-label={`Pictures to be ${name.toLowerCase()}`}
+    >
       <h2 class="tray-name">
         <Icon name={side === "positive" ? "plus" : "minus"} /> {name}
       </h2>
@@ -93,7 +97,9 @@ function useTile(example: Example): TileOut | null {
 
 function Chip({ example, side }: { example: Example; side: Side }) {
   const tile = useTile(example);
-  const name = tile ? title(tile) : example.name || fileName(example.kind === "tile" ? example.id : "Uploaded picture");
+  const name = tile
+    ? title(tile)
+    : example.name || fileName(example.kind === "tile" ? example.id : "Uploaded picture");
   const long = tile ? fullTitle(tile) : name;
   const otherWord = side === "positive" ? "unlike" : "like";
   return (
@@ -109,19 +115,36 @@ function Chip({ example, side }: { example: Example; side: Side }) {
           value={String(example.weight)}
           onChange={(event) => weigh(example, side, Number(event.currentTarget.value))}
         >
-          {[...new Set([...WEIGHTS, example.weight])].sort((a, b) => a - b).map((weight) => (
-            <option key={weight} value={String(weight)}>
-              ×{weight}
-            </option>
-          ))}
+          {[...new Set([...WEIGHTS, example.weight])]
+            .sort((a, b) => a - b)
+            .map((weight) => (
+              <option key={weight} value={String(weight)}>
+                ×{weight}
+              </option>
+            ))}
         </select>
-        <button type="button" aria-label={`Move ${long} to ${otherWord}`} title={`Move to ${otherWord}`} onClick={() => swap(example, side)}>
+        <button
+          type="button"
+          aria-label={`Move ${long} to ${otherWord}`}
+          title={`Move to ${otherWord}`}
+          onClick={() => swap(example, side)}
+        >
           <Icon name={side === "positive" ? "minus" : "plus"} />
         </button>
-        <button type="button" aria-label={`Cut a part out of ${long}`} title="Search by a part of it" onClick={() => void snipExample(example, tile)}>
+        <button
+          type="button"
+          aria-label={`Cut a part out of ${long}`}
+          title="Search by a part of it"
+          onClick={() => void snipExample(example, tile)}
+        >
           <Icon name="crop" />
         </button>
-        <button type="button" aria-label={`Remove ${long}`} title="Remove" onClick={() => unmark(example.id, long)}>
+        <button
+          type="button"
+          aria-label={`Remove ${long}`}
+          title="Remove"
+          onClick={() => unmark(example.id, long)}
+        >
           <Icon name="close" />
         </button>
       </span>
@@ -129,14 +152,30 @@ function Chip({ example, side }: { example: Example; side: Side }) {
   );
 }
 
-function ChipPicture({ example, tile, name }: { example: Example; tile: TileOut | null; name: string }) {
+function ChipPicture({
+  example,
+  tile,
+  name,
+}: {
+  example: Example;
+  tile: TileOut | null;
+  name: string;
+}) {
   const source = example.kind === "upload" ? previewOf(example.id) : tile?.thumbnail_url;
   return (
     <span class="picture">
       {source ? (
-        <Picture src={source} alt="" instead={name.split(".").pop()?.toUpperCase() ?? "picture"} lazy={false} />
+        <Picture
+          src={source}
+          alt=""
+          instead={name.split(".").pop()?.toUpperCase() ?? "picture"}
+          lazy={false}
+        />
       ) : example.kind === "upload" ? (
-        <span class="broken" title="The picture itself is with whoever gave it; only what it looks like is in the link.">
+        <span
+          class="broken"
+          title="The picture itself is with whoever gave it; only what it looks like is in the link."
+        >
           upload
         </span>
       ) : (
@@ -149,7 +188,12 @@ function ChipPicture({ example, tile, name }: { example: Example; tile: TileOut 
 const ComingChip = ({ one }: { one: Pending }) => (
   <li class="chip coming" aria-busy="true">
     <span class="picture">
-      <Picture src={one.url} alt="" instead={one.name.split(".").pop()?.toUpperCase() ?? ""} lazy={false} />
+      <Picture
+        src={one.url}
+        alt=""
+        instead={one.name.split(".").pop()?.toUpperCase() ?? ""}
+        lazy={false}
+      />
     </span>
     <span class="chip-name">{one.name}</span>
     <span class="meta">reading…</span>

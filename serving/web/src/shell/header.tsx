@@ -40,7 +40,13 @@ export function Header({ page, stats, onHome, onSignOut }: HeaderProps) {
       </p>
       <div class="end">
         {onSignOut && (
-          <button class="icon-button" type="button" aria-label="Sign out" title="Sign out" onClick={onSignOut}>
+          <button
+            class="icon-button"
+            type="button"
+            aria-label="Sign out"
+            title="Sign out"
+            onClick={onSignOut}
+          >
             <Icon name="key" />
           </button>
         )}

@@ -23,7 +23,8 @@ const PATHS = {
   fit: "M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5",
   copy: "M9 9h11v11H9zM15 9V4H4v11h5",
   external: "M10 5H5v14h14v-5M14 4h6v6M20 4l-9 9",
-  shuffle: "M3 7h4c6 0 4 10 10 10h4M3 17h4c2 0 3-1.2 3.8-2.8M13.5 9.5C14.300 8 15.200 7 17 7h4M18 4l3 3-3 3M18 14l3 3-3 3",
+  shuffle:
+    "M3 7h4c6 0 4 10 10 10h4M3 17h4c2 0 3-1.2 3.8-2.8M13.5 9.5C14.300 8 15.200 7 17 7h4M18 4l3 3-3 3M18 14l3 3-3 3",
   chevron: "M8 10l4 4 4-4",
   target: "M12 20a8 8 0 1 0 0-16 8 8 0 0 0 0 16zM12 1v5M12 18v5M1 12h5M18 12h5",
 } as const;

@@ -51,7 +51,8 @@ export function searchBy(tile: Pick<TileOut, "tile_id">): void {
 }
 
 export function replaceExample(id: string, by: Example): void {
-  const swapped = (list: Example[]) => list.map((one) => (one.id === id ? { ...by, weight: one.weight } : one));
+  const swapped = (list: Example[]) =>
+    list.map((one) => (one.id === id ? { ...by, weight: one.weight } : one));
   const { positive, negative } = address.value;
   go({ positive: swapped(positive), negative: swapped(negative) });
 }

@@ -6,10 +6,11 @@ import type { FacetsOut } from "../wire";
 import { NO_FILTERS, type Filters } from "./address";
 import { filterOf } from "./request";
 import { searches } from "./searching";
-import { address } from "./store";
+import { address, stats } from "./store";
 
 const MOST_LABELS = 500;
 const SETTLE_MS = 180;
+const RETRY_MS = 2000;
 
 /** Of the whole archive. */
 export const whole = signal<FacetsOut | null>(null);
@@ -40,21 +41,26 @@ async function recount(filters: Filters): Promise<void> {
     matching.value = all;
     anyLabel.value = any;
   } catch (error) {
+    if (api.isAbort(error)) return;
+    if (!(error instanceof api.Problem)) throw error;
     // The search tells what is wrong; counts that are no longer true are taken away.
-    if (!(error instanceof api.Problem) && !api.isAbort(error)) throw error;
-    if (!api.isAbort(error)) matching.value = anyLabel.value = null;
+    matching.value = anyLabel.value = null;
+    if (error.passes) setTimeout(() => signal.aborted || void recount(filters), RETRY_MS);
   }
 }
 
-/** Counts whenever the filter changes, and once the server first answers. */
+/** Counts whenever the filter or the archive changes, and once the server first answers. */
 export function followFilters(): void {
   let timer = 0;
   let counted = "";
+  let generation: string | undefined;
   effect(() => {
     const { filters } = address.value;
     const answering = searches.value > 0;
-    const wanted = JSON.stringify([filters, answering]);
+    const wanted = JSON.stringify([filters, answering, stats.value?.generation]);
     if (wanted === counted) return;
+    if (generation !== stats.value?.generation) whole.value = null;
+    generation = stats.value?.generation;
     counted = wanted;
     clearTimeout(timer);
     timer = window.setTimeout(() => void recount(filters), SETTLE_MS);

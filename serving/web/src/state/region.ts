@@ -2,9 +2,7 @@
 
 import type { Bounds } from "../wire";
 
-export type Region =
-  | { kind: "bbox"; bbox: Bounds }
-  | { kind: "polygon"; polygon: GeoJSON.Polygon };
+export type Region = { kind: "bbox"; bbox: Bounds } | { kind: "polygon"; polygon: GeoJSON.Polygon };
 
 const short = (value: number): string => String(Number(value.toFixed(5)));
 
@@ -14,7 +12,12 @@ export const boxText = (bbox: Bounds): string => bbox.map(short).join(",");
 /** "lon,lat lon,lat ...", rings with ";" between; the closing corner is left out. */
 export const polygonText = (polygon: GeoJSON.Polygon): string =>
   polygon.coordinates
-    .map((ring) => ring.slice(0, -1).map(([x = 0, y = 0]) => `${short(x)},${short(y)}`).join(" "))
+    .map((ring) =>
+      ring
+        .slice(0, -1)
+        .map(([x = 0, y = 0]) => `${short(x)},${short(y)}`)
+        .join(" "),
+    )
     .join(";");
 
 const finite = (text: string): number | null => {

@@ -33,7 +33,12 @@ describe("a request", () => {
       exact: true,
       include_examples: false,
       filter: { labels: ["coast", null], min_valid_fraction: 0.5 },
-      shape: { max_overlap: OVERLAP_KEPT, overlap_by: "place", duplicate_distance: 0.03, diversity: 0.4 },
+      shape: {
+        max_overlap: OVERLAP_KEPT,
+        overlap_by: "place",
+        duplicate_distance: 0.03,
+        diversity: 0.4,
+      },
     });
     expect(askOf({ ...likeTiles(["a"]), quality: "fast" }).quality).toBe("fast");
   });
@@ -51,6 +56,13 @@ describe("a request", () => {
   it("counts the kinds of filter", () => {
     expect(countFilters(NO_FILTERS)).toBe(0);
     expect(countFilters({ ...NO_FILTERS, start: "2021-01-01", end: "2021-02-01" })).toBe(1);
-    expect(countFilters({ ...NO_FILTERS, labels: [null], uriPrefix: "a", season: { start: "01-01", end: "01-31" } })).toBe(3);
+    expect(
+      countFilters({
+        ...NO_FILTERS,
+        labels: [null],
+        uriPrefix: "a",
+        season: { start: "01-01", end: "01-31" },
+      }),
+    ).toBe(3);
   });
 });

@@ -89,6 +89,8 @@ async function load(
     stats.peek()?.limits.max_k ?? asked.k,
   );
   const answer = await api.search({ ...askOf(asked), k, ...(cursor && { cursor }) }, signal);
+  // The archive was published anew since the page was opened: its facts are others.
+  if (stats.peek() && stats.peek()?.generation !== answer.generation) void loadStats();
   return {
     kind,
     tiles: answer.hits,

@@ -23,7 +23,8 @@ export function toggleSelected(tile: TileOut, range = false): void {
   const to = shown.findIndex((one) => one.tile_id === tile.tile_id);
   const chosen = new Map(selected.peek());
   if (from >= 0 && to >= 0) {
-    for (const one of shown.slice(Math.min(from, to), Math.max(from, to) + 1)) chosen.set(one.tile_id, one);
+    for (const one of shown.slice(Math.min(from, to), Math.max(from, to) + 1))
+      chosen.set(one.tile_id, one);
   } else if (!chosen.delete(tile.tile_id)) {
     chosen.set(tile.tile_id, tile);
   }

@@ -11,9 +11,14 @@ it("moves examples from one side to the other", () => {
 });
 
 it("leaves the weight of one that is there already", () => {
-  expect(withExamples([a], "positive", { positive: [heavy], negative: [] }).positive).toEqual([heavy]);
+  expect(withExamples([a], "positive", { positive: [heavy], negative: [] }).positive).toEqual([
+    heavy,
+  ]);
 });
 
 it("takes an example away, wherever it is", () => {
-  expect(withoutExample("c", { positive: [a], negative: [c] })).toEqual({ positive: [a], negative: [] });
+  expect(withoutExample("c", { positive: [a], negative: [c] })).toEqual({
+    positive: [a],
+    negative: [],
+  });
 });
