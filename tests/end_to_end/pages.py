@@ -52,9 +52,7 @@ def shoot(page: Page, name: str) -> None:
 def faults(page: Page) -> list[dict[str, Any]]:
     """What axe calls serious or critical, with where it is."""
     # A rule of colour that is read in the middle of a transition would see neither colour.
-    page.wait_for_function(
-        "() => document.getAnimations().every((a) => a.playState !== 'running')"
-    )
+    page.wait_for_function("() => document.getAnimations().every((a) => a.playState !== 'running')")
     page.evaluate(AXE.read_text())
     found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
     return [

@@ -280,6 +280,14 @@ class TestDetails:
         assert shapely.geometry.shape(feature["geometry"]).bounds == row.bounds
         assert feature["properties"]["tile_id"] == row.uri
 
+    def test_its_id_is_copied(self, sheet: Page, world: World) -> None:
+        sheet.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        _query(sheet, world)
+        sheet.locator(".card-main").first.click()
+        sheet.get_by_role("button", name="Copy id").click()
+        expect(sheet.get_by_role("button", name="Copied")).to_be_visible()
+        assert sheet.evaluate("navigator.clipboard.readText()") == world.rows[0].uri
+
     def test_the_next_and_the_keyboards_way_back(self, sheet: Page, world: World) -> None:
         _query(sheet, world)
         shown = tiles_shown(sheet)
@@ -289,9 +297,15 @@ class TestDetails:
         expect(panel).to_contain_text(shown[1])
         panel.get_by_role("button", name="The next one").click()
         expect(panel).to_contain_text(shown[2])
+        sheet.keyboard.press("ArrowRight")
+        expect(panel).to_contain_text(shown[3])
+        sheet.keyboard.press("n")
+        expect(sheet.locator(".tray-group.negative .chip[data-example]")).to_have_count(1)
+        assert asked(sheet, "unlike") == [shown[3]]
         sheet.keyboard.press("Escape")
         expect(panel).to_be_hidden()
-        expect(sheet.locator(".card-main").nth(1)).to_be_focused()
+        focused = "document.activeElement.closest('.card').dataset.tile"
+        assert sheet.evaluate(focused) == shown[1]
 
 
 class TestSelection:
