@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import NoReturn
 
 
 def _prepare_process() -> None:
@@ -17,8 +18,18 @@ def _prepare_process() -> None:
     sys.stdout = os.fdopen(results, "w", encoding="utf-8")
 
 
+def _end(status: int) -> NoReturn:
+    """Ends the process with this status, whatever native threads of libraries are still there.
+
+    At an ordinary exit their destructors now and then abort it, after all is done and written.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
     _prepare_process()
     from serving.cli import main
 
-    sys.exit(main())
+    _end(main())

@@ -76,13 +76,16 @@ def create_app(
     on_failure: Callable[[Exception], None] | None = None,
     on_ready: Callable[[], None] | None = None,
     load: Opener = open_service,
+    patient: bool = False,
 ) -> FastAPI:
     """The service over ``settings.root``.
 
     The port answers at once and ``/readyz`` says 503 until the archive is loaded in a thread;
     then ``on_ready`` is called there.  When it cannot be loaded, ``on_failure`` is called with
     the reason (a server then stops); without it the reason is logged, and what is published is
-    tried again as often as CURRENT is looked at.  UsageError for settings that cannot be meant.
+    tried again as often as CURRENT is looked at.  ``patient`` takes no connection before the first
+    try has ended: one of several workers leaves them to those that can answer.  UsageError for
+    settings that cannot be meant.
     """
     policy = policy_of(settings)
     access = Access(settings, policy.keys)
@@ -94,7 +97,7 @@ def create_app(
         docs_url=None,  # these pages load scripts from elsewhere, which our policy refuses
         redoc_url=None,
         middleware=_middleware(settings, policy),
-        lifespan=_lifespan(access, on_failure, on_ready),
+        lifespan=_lifespan(access, on_failure, on_ready, patient),
     )
     app.state.access = access
     errors.install(app)
@@ -108,7 +111,7 @@ def app_from_environment() -> FastAPI:
     """The application of a worker process, whose settings stand in its environment."""
     settings = Settings()
     logs.configure(settings.log_format)
-    return create_app(settings)
+    return create_app(settings, patient=True)
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -206,6 +209,7 @@ def _lifespan(
     access: Access,
     on_failure: Callable[[Exception], None] | None,
     on_ready: Callable[[], None] | None,
+    patient: bool,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[dict[str, Any]]]:
     takeover = access.takeover
     assert takeover is not None
@@ -232,8 +236,11 @@ def _lifespan(
         undo = on_end(announce, settings.notice_s)
         access.recall.start()
         async with anyio.create_task_group() as tasks:
-            # Abandoned when the server stops meanwhile: what it writes is complete or absent.
-            tasks.start_soon(lambda: anyio.to_thread.run_sync(load, abandon_on_cancel=True))
+            if patient:
+                await anyio.to_thread.run_sync(load)
+            else:
+                # Abandoned when the server stops meanwhile: what it writes is complete or absent.
+                tasks.start_soon(lambda: anyio.to_thread.run_sync(load, abandon_on_cancel=True))
             yield {LIMITS: (settings.header_timeout_s, settings.body_timeout_s)}
             access.draining = True
             tasks.cancel_scope.cancel()

@@ -29,7 +29,9 @@ _BESIDE = {"positive", "negative", "quality", "nprobe", "exact", "k", "cursor"}
 
 def digest_of(ask: Ask, question: Question, effort: Effort) -> str:
     """A name of what is searched for, whatever the page; the same in every process."""
-    options = ask.model_dump(mode="json", exclude=_BESIDE, exclude_defaults=True)
+    options = {}
+    if not ask.model_fields_set <= _BESIDE:
+        options = ask.model_dump(mode="json", exclude=_BESIDE, exclude_defaults=True)
     hashed = hashlib.sha256(
         orjson.dumps([options, effort.nprobe, effort.exact], option=orjson.OPT_SORT_KEYS)
     )

@@ -44,20 +44,36 @@ class Tile:
     etag: str
 
 
-class _Numbers:
-    """Cells of a column of fixed width."""
+class _Sparse:
+    """Cells of a column of fixed width, some of them null."""
 
     __slots__ = ("_valid", "_values")
 
-    def __init__(self, column: pa.Array, code: Any) -> None:
-        valid, values = column.buffers()
-        self._valid = None if valid is None else memoryview(valid).cast("B")
-        self._values = memoryview(values).cast("B").cast(code)
+    def __init__(self, valid: pa.Buffer, values: memoryview) -> None:
+        self._valid, self._values = memoryview(valid).cast("B"), values
 
     def __getitem__(self, row: int) -> Any:
-        if self._valid is not None and not self._valid[row >> 3] >> (row & 7) & 1:
+        if not self._valid[row >> 3] >> (row & 7) & 1:
             return None
         return self._values[row]
+
+
+class _Unknown:
+    """Cells of a column that is null throughout."""
+
+    __slots__ = ()
+
+    def __getitem__(self, row: int) -> None:
+        return None
+
+
+def _numbers(column: pa.Array, code: Any) -> memoryview | _Sparse | _Unknown:
+    """Cells of a column of fixed width: a plain view wherever there are no nulls among them."""
+    valid, values = column.buffers()
+    if column.null_count == len(column):
+        return _Unknown()
+    view = memoryview(values).cast("B").cast(code)
+    return view if valid is None or not column.null_count else _Sparse(valid, view)
 
 
 class _Texts:
@@ -71,7 +87,8 @@ class _Texts:
         self._data = memoryview(b"" if data is None else data)
 
     def __getitem__(self, row: int) -> str:
-        return str(self._data[self._ends[row] : self._ends[row + 1]], "utf-8")
+        ends = self._ends
+        return str(self._data[ends[row] : ends[row + 1]], "utf-8")
 
 
 class _Labels:
@@ -80,7 +97,8 @@ class _Labels:
     __slots__ = ("_codes", "_texts")
 
     def __init__(self, column: pa.DictionaryArray) -> None:
-        self._codes, self._texts = _Numbers(column.indices, "i"), _Texts(column.dictionary)
+        self._codes = _numbers(column.indices, "i")
+        self._texts: list[str] = column.dictionary.to_pylist()
 
     def __getitem__(self, row: int) -> str | None:
         code = self._codes[row]
@@ -151,13 +169,13 @@ class Block:
         return self._cells
 
 
-def _cells(column: pa.Array, name: str) -> _Numbers | _Texts | _Labels:
+def _cells(column: pa.Array, name: str) -> memoryview | _Sparse | _Unknown | _Texts | _Labels:
     if name == "label":
         return _Labels(column)
     if pa.types.is_string(column.type):
         return _Texts(column)
     codes = {"datetime": "q", "valid_fraction": "f", **dict.fromkeys(KEPT[2:6], "i")}
-    return _Numbers(column, codes.get(name, "d"))
+    return _numbers(column, codes.get(name, "d"))
 
 
 def read_blocks(path: Path) -> tuple[Block, ...]:

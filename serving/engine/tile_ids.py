@@ -27,6 +27,7 @@ _LOW_BYTES = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)
 _GAMMA, _MIX_1, _MIX_2 = (
     np.uint64(value) for value in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 )
+_FACTOR_1, _FACTOR_2, _ALL_BITS = int(_MIX_1), int(_MIX_2), (1 << 64) - 1
 
 
 def _mix(values: Hashes) -> Hashes:
@@ -62,6 +63,24 @@ def hash_strings(strings: pa.StringArray) -> Hashes:
     return hashes
 
 
+def hash_text(text: str) -> int:
+    """What ``hash_strings`` gives for one string, at a tenth of what an array of one costs."""
+    data = text.encode()
+    value = _mixed(len(data) + int(_GAMMA))
+    for first in range(0, len(data), 8):
+        word = int.from_bytes(data[first : first + 8], "little")
+        value = _mixed((value ^ word) + int(_GAMMA))
+    return value
+
+
+def _mixed(value: int) -> int:
+    """``_mix`` of the lowest 64 bits."""
+    value &= _ALL_BITS
+    value = (value ^ (value >> 30)) * _FACTOR_1 & _ALL_BITS
+    value = (value ^ (value >> 27)) * _FACTOR_2 & _ALL_BITS
+    return value ^ (value >> 31)
+
+
 class TileIds:
     """The look-up of one generation, mapped from a folder that ``write`` filled."""
 
@@ -71,7 +90,7 @@ class TileIds:
 
     def candidates(self, tile_id: str) -> Ids:
         """Row ids, ascending, of every tile whose id has this hash."""
-        wanted = hash_strings(pa.array([tile_id], pa.string()))[0]
+        wanted = np.uint64(hash_text(tile_id))
         first = int(np.searchsorted(self._hashes, wanted, side="left"))
         end = first
         while end < len(self._hashes) and self._hashes[end] == wanted:

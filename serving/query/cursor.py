@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 from featurizer.errors import QueryError
 from serving.query.opaque import from_base64, to_base64
@@ -29,7 +29,8 @@ class Cursor:
 
 def encode(cursor: Cursor) -> str:
     """The cursor's text: letters, digits, ``.``, ``-`` and ``_``."""
-    content = json.dumps(astuple(cursor), separators=(",", ":")).encode()
+    fields = (cursor.generation, cursor.offset, cursor.first_k, cursor.digest)
+    content = json.dumps(fields, separators=(",", ":")).encode()
     return _VERSION + to_base64(_check(content) + content)
 
 

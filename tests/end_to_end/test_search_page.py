@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 
 import numpy as np
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from pipeline.synthetic.landscapes import LANDSCAPES
 from tests.end_to_end.pages import (
     CARDS,
+    PHONE,
     SAMPLE,
     asked,
     like,
@@ -176,6 +177,37 @@ class TestUploads:
         assert preview.evaluate("(i) => i.decode().then(() => i.naturalWidth)") == int(told[1])
         searched(sheet)
         assert tiles_shown(sheet) != whole
+
+    def test_a_part_can_be_cut_out_by_touch(self, chromium: Browser, site: str) -> None:
+        phone = chromium.new_context(
+            base_url=site, viewport=PHONE, is_mobile=True, has_touch=True, reduced_motion="reduce"
+        )
+        page = phone.new_page()
+        page.goto("/")
+        _give(page, "whole.png", _picture())
+        searched(page)
+        page.get_by_role("button", name="Cut a part out of whole.png").tap()
+        expect(page.locator("#cut")).to_be_focused()
+        stage = page.locator(".stage").bounding_box()
+        assert stage is not None
+        finger = phone.new_cdp_session(page)
+        for kind, share in (
+            ("touchStart", 0.02),
+            ("touchMove", 0.1),
+            ("touchMove", 0.2),
+            ("touchEnd", None),
+        ):
+            at = {"x": stage["x"], "y": stage["y"]}
+            points = (
+                [] if share is None else [{k: v + share * stage["width"] for k, v in at.items()}]
+            )
+            finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        told = re.compile(r"(2[1-4]) × \1 px")  # 0.18 of 128, and the pixels of a screen
+        expect(page.locator("#snip")).to_contain_text(told)
+        shoot(page, "phone-light-snip")
+        page.locator("#snip-use").tap()
+        expect(page.locator(CHIP_NAME)).to_have_text("part of whole.png")
+        phone.close()
 
     def test_in_a_shared_link_a_placeholder_stands_for_it(
         self, sheet: Page, visit: BrowserContext

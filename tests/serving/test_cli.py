@@ -146,6 +146,7 @@ def test_help_teaches_every_option(capsys):
         "--scope",
     ):
         assert option in text
+    assert "examples:" in text
 
 
 @pytest.mark.parametrize("verb", ["run", "evaluate"])

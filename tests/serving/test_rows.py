@@ -95,6 +95,7 @@ def test_ids_of_one_hash_are_told_apart_by_their_text(archive, tmp_path, monkeyp
     monkeypatch.setattr(
         tile_ids, "hash_strings", lambda strings: np.full(len(strings), 5, np.uint64)
     )
+    monkeypatch.setattr(tile_ids, "hash_text", lambda text: 5)
     rows = opened(archive, tmp_path)
     assert rows.rows_of(archive.tile_ids[77]) == [77]
     assert rows.rows_of("unknown") == []
@@ -119,6 +120,7 @@ def reference_hash(text: str) -> int:
 def test_hashes_are_those_of_the_definition(texts, skipped):
     strings = pa.array(texts, pa.string()).slice(skipped)
     assert tile_ids.hash_strings(strings).tolist() == [reference_hash(t) for t in texts[skipped:]]
+    assert [tile_ids.hash_text(text) for text in texts] == [reference_hash(text) for text in texts]
 
 
 @pytest.mark.parametrize("bucket_rows", [1, 3, 64, 10_000])
