@@ -311,7 +311,7 @@ def run(settings: Settings) -> None:
 
     with listener:
         if settings.workers > 1:
-            server.serve_with_workers(settings, listener, address, ready)
+            server.serve_with_workers(settings, listener, ready)
         else:
             server.serve_alone(settings, listener, ready)
 

@@ -7,10 +7,7 @@ import signal
 import socket
 import tempfile
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable
-from http import HTTPStatus
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +18,15 @@ from serving.settings import Settings
 
 if TYPE_CHECKING:
     import uvicorn
-    from fastapi import FastAPI
+    from starlette.applications import Starlette
 
 _PROTOCOL = "serving.operations.protocol:BoundedProtocol"
 _FACTORY = "serving.app:app_from_environment"
+_HUNG_S = 60  # without a sign of life, after which a worker is replaced
 _METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # metrics.FOLDER, which must be set before its import
 
 
-def config_of(app: FastAPI | str, settings: Settings, **more: Any) -> uvicorn.Config:
+def config_of(app: Starlette | str, settings: Settings, **more: Any) -> uvicorn.Config:
     """How uvicorn is to serve ``app``; also for tests, which then serve as we do."""
     import uvicorn
 
@@ -69,28 +67,34 @@ def serve_alone(settings: Settings, listener: socket.socket, ready: Callable[[],
 
 
 def serve_with_workers(
-    settings: Settings, listener: socket.socket, address: str, ready: Callable[[], None]
+    settings: Settings, listener: socket.socket, ready: Callable[[], None]
 ) -> None:
-    """Serves in ``workers`` processes that share the mapped index.
+    """Serves in ``workers`` processes that share the mapped index, until told to stop.
 
-    What keeps the archive away is raised here, before any of them starts.
+    What keeps the archive away is raised here, before any of them starts; ``ready`` is called
+    when all of them answer.
     """
     from uvicorn.supervisors import Multiprocess
 
     from serving.app import policy_of
+
+    class Workers(Multiprocess):
+        told = False
+
+        def keep_subprocess_alive(self) -> None:
+            super().keep_subprocess_alive()
+            if not self.told and all(process.is_ready() for process in self.processes):
+                self.told = True
+                ready()
 
     policy_of(settings)
     prepare(settings)
     logs.configure(settings.log_format)
     with tempfile.TemporaryDirectory(prefix="worldsift-metrics-") as folder:
         os.environ.update(worker_environment(settings), **{_METRICS_FOLDER: folder})
-        config = config_of(_FACTORY, settings, factory=True, workers=settings.workers)
-        supervisor = Multiprocess(config, sockets=[listener])
-        watcher = threading.Thread(
-            target=_tell_when_ready, args=(address, supervisor.should_exit, ready), daemon=True
-        )
-        watcher.start()
-        supervisor.run()
+        more = {"workers": settings.workers, "timeout_worker_healthcheck": _HUNG_S}
+        config = config_of(_FACTORY, settings, factory=True, **more)
+        Workers(config, sockets=[listener]).run()
 
 
 def prepare(settings: Settings) -> None:
@@ -112,17 +116,6 @@ def worker_environment(settings: Settings) -> dict[str, str]:
     if "query_threads" not in settings.model_fields_set:
         values["query_threads"] = max(1, cores() // settings.workers)
     return {f"{prefix}{name.upper()}": str(value) for name, value in values.items()}
-
-
-def _tell_when_ready(address: str, stopping: threading.Event, ready: Callable[[], None]) -> None:
-    while not stopping.wait(0.1):
-        try:
-            with urllib.request.urlopen(f"{address}readyz", timeout=5) as answer:  # noqa: S310
-                if answer.status == HTTPStatus.OK:
-                    ready()
-                    return
-        except (urllib.error.URLError, OSError):
-            continue
 
 
 def on_end(announce: Callable[[], None], notice_s: float) -> Callable[[], None]:

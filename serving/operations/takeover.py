@@ -173,9 +173,9 @@ class Takeover:
         before = None if old is None else old.engine.name
         del old  # its files are to be let go of
         generation = service.engine.generation
-        self._live.swap(service)
         self.loaded = dt.datetime.now(dt.UTC)
         self._skip = self.refused = None
+        self._live.swap(service)
         rows = generation.rows - len(set(generation.tombstones))
         metrics.show_generation(service.engine.name, before, rows)
         return before

@@ -202,6 +202,7 @@ class TestUploads:
                 [] if share is None else [{k: v + share * stage["width"] for k, v in at.items()}]
             )
             finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+            page.wait_for_timeout(150)  # all at once would be a fling, which swallows the next tap
         told = re.compile(r"(2[1-4]) × \1 px")  # 0.18 of 128, and the pixels of a screen
         expect(page.locator("#snip")).to_contain_text(told)
         shoot(page, "phone-light-snip")

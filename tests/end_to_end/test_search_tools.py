@@ -304,8 +304,8 @@ class TestDetails:
         assert asked(sheet, "unlike") == [shown[3]]
         sheet.keyboard.press("Escape")
         expect(panel).to_be_hidden()
-        focused = "document.activeElement.closest('.card').dataset.tile"
-        assert sheet.evaluate(focused) == shown[1]
+        came_from = f'{CARDS}[data-tile="{shown[1]}"] .card-main'
+        expect(sheet.locator(came_from)).to_be_focused()
 
 
 class TestSelection:

@@ -269,6 +269,7 @@ def test_sigterm_ends_a_server_whose_open_request_is_answered(gallery, tmp_path)
             with pytest.raises(urllib.error.HTTPError) as caught:
                 urllib.request.urlopen(f"{address}/readyz", timeout=10)
             assert caught.value.code == 503
+            caught.value.close()
             open_request.sendall(body)
             assert open_request.recv(65_536).startswith(b"HTTP/1.1 200")
         assert process.wait(60) == 0

@@ -6,7 +6,7 @@ import random
 import re
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,22 +36,23 @@ def server(gallery: Gallery, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     cache = tmp_path_factory.mktemp("mutated-cache")
     limits = ["--max-upload-bytes", "2000000", "--max-upload-pixels", "4000000"]
     command = [sys.executable, "-m", "serving", "run", gallery.root, "--port", "0", *limits]
-    process = subprocess.Popen(
-        [*command, "--cache-dir", str(cache)], stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr is not None
-    said = ""
-    for line in process.stderr:
-        said += line
-        if match := re.search(r"Search page: (http://\S+:\d+)/", line):
-            break
-    else:
-        raise AssertionError(said)
-    threading.Thread(target=process.stderr.read, daemon=True).start()
-    with httpx.Client(base_url=match[1], timeout=60) as client:
+    log = cache / "server.log"
+    with log.open("wb") as errors:
+        process = subprocess.Popen([*command, "--cache-dir", str(cache)], stderr=errors)
+    address = _address(log, process)
+    with httpx.Client(base_url=address, timeout=60) as client:
         yield Process(process.pid, client)
     process.terminate()
     assert process.wait(60) == 0
+
+
+def _address(log: Path, process: subprocess.Popen[bytes]) -> str:
+    end = time.monotonic() + 120
+    while time.monotonic() < end and process.poll() is None:
+        if match := re.search(r"Search page: (http://\S+:\d+)/", log.read_text()):
+            return match[1]
+        time.sleep(0.05)
+    raise AssertionError(log.read_text())
 
 
 def seeds() -> list[tuple[str, bytes]]:

@@ -25,8 +25,11 @@ export function Details() {
     const before = document.activeElement;
     panel.current?.focus({ preventScroll: true });
     return () => {
-      // The panel had the focus: back to where it came from.
-      if (document.activeElement === document.body && before instanceof HTMLElement) before.focus();
+      // The panel had the focus: back to where it came from, or to the results.
+      if (document.activeElement !== document.body) return;
+      const results = document.querySelector<HTMLElement>(".card-main[tabindex='0']");
+      if (before instanceof HTMLElement && before.isConnected) before.focus();
+      else results?.focus();
     };
   }, [id === undefined]);
   if (!tile) return null;
