@@ -27,9 +27,9 @@ export function Details() {
     return () => {
       // The panel had the focus: back to where it came from, or to the results.
       if (document.activeElement !== document.body) return;
-      const results = document.querySelector<HTMLElement>(".card-main[tabindex='0']");
+      const inGrid = document.querySelector<HTMLElement>(".card-main[tabindex='0']");
       if (before instanceof HTMLElement && before.isConnected) before.focus();
-      else results?.focus();
+      else inGrid?.focus();
     };
   }, [id === undefined]);
   if (!tile) return null;
