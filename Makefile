@@ -62,6 +62,7 @@ test-all: env browser lint ## the slow ones too
 bench: env ## the benchmark tables
 	$(PY) -m tests.benchmarks.embed
 	$(PY) -m tests.benchmarks.search
+	$(PY) -m tests.benchmarks.filters
 	$(PY) -m tests.benchmarks.serve
 
 clean: ## what demo and tests left in this checkout

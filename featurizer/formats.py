@@ -66,7 +66,7 @@ def probe(data: bytes) -> Header:
     """
     name = sniff(data)
     if name is None:
-        raise PixelError("unknown-format", f"no known image begins with {data[:8]!r}")
+        raise PixelError("unknown-format", "its first bytes are those of no image that is read here")
     reader = _READERS.get(name)
     if reader is None:
         return Header(name, "pillow")

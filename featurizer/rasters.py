@@ -266,7 +266,7 @@ def _driver_of(name: str, head: bytes) -> str:
     driver = _DRIVERS.get(sniff(head) or "")
     if driver is None:
         raise PixelError(
-            "unknown-format", f"{name}: no raster that is read here begins {head[:8]!r}"
+            "unknown-format", f"{name}: its first bytes are those of no raster that is read here"
         )
     return driver
 
