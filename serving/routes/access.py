@@ -22,11 +22,13 @@ from serving.operations.together import Pictures, PlainSearch, answer_together, 
 from serving.settings import Settings
 
 if TYPE_CHECKING:
+    from serving.embedding import Upload
     from serving.operations.takeover import Takeover
     from serving.service import SearchService
 
 Answer = TypeVar("Answer")
 
+_EMBED_PATIENCE_S = 0.006  # a picture alone costs the model twice what it costs among eight
 _MAX_SEARCHES = 32  # of one batch: more answers at once only make the first of them wait
 
 
@@ -52,7 +54,12 @@ class Access:
             "search", answer, _MAX_SEARCHES, threads
         )
         self.embedder: Batcher[Pictures, NDArray[np.float32]] = self._queue(
-            "embed", embed_together, settings.max_embed_batch, threads, _one_torch_thread
+            "embed",
+            embed_together,
+            settings.max_embed_batch,
+            threads,
+            _one_torch_thread,
+            _EMBED_PATIENCE_S,
         )
         self.computer: Batcher[Callable[[], Any], Any] = self._queue("compute", _run, 1, threads)
         self.reader: Batcher[Callable[[], Any], Any] = self._queue("read", _run, 1, 2 * threads)
@@ -64,10 +71,12 @@ class Access:
         max_batch: int,
         threads: int,
         prepare: Callable[[], None] | None = None,
+        patience_s: float = 0.0,
     ) -> Batcher[Any, Any]:
         pool = ThreadPoolExecutor(threads, name, prepare)
         self._pools.append(pool)
-        return Batcher(work, pool, max_batch, threads, self.settings.max_queue, name)
+        most = self.settings.max_queue
+        return Batcher(work, pool, max_batch, threads, most, name, patience_s)
 
     @property
     def queues(self) -> tuple[Batcher[Any, Any], ...]:
@@ -126,6 +135,16 @@ async def compute(request: Request, work: Callable[[], Answer]) -> Answer:
     """``work()`` in a thread, ``query_threads`` of them at a time; BusyError where many wait."""
     answer: Answer = await access_of(request).computer.submit(_in_context(work))
     return answer
+
+
+async def embed_pictures(
+    request: Request, service: SearchService, uploads: Sequence[Upload]
+) -> NDArray[np.float32]:
+    """(n, d) what the model makes of uploads, decoded in a thread, with those of other requests."""
+    access = access_of(request)
+    with access.embedder.coming():
+        ready = await compute(request, lambda: service.prepare(uploads))
+    return await access.embed(service, ready)
 
 
 async def read(request: Request, work: Callable[[], Answer]) -> Answer:

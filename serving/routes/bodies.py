@@ -55,7 +55,11 @@ def _invalid(error: ValidationError) -> RequestValidationError:
 async def json_body(request: Request, model: type[Model]) -> Model:
     """The request's body as the model; UnsupportedBodyError where it is not JSON."""
     kind_of(request, JSON)
-    data = await request.body()
+    return await parsed_aside(request, model, await request.body())
+
+
+async def parsed_aside(request: Request, model: type[Model], data: bytes | str) -> Model:
+    """What ``parsed`` gives, in a thread where that takes its time."""
     if len(data) <= _AT_ONCE_BYTES:
         return parsed(model, data)
     return await read(request, lambda: parsed(model, data))

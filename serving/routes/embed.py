@@ -14,7 +14,7 @@ from serving.errors import common, documented
 from serving.failures import ImageRefusedError, TooLargeError, UnsupportedBodyError
 from serving.models.answers import EmbedResponse
 from serving.query import embedding_text
-from serving.routes.access import access_of, compute, lease
+from serving.routes.access import access_of, embed_pictures, lease
 from serving.routes.bodies import DirectRoute, json_response
 from serving.uploads import FORM, kind_of, read_form
 
@@ -72,8 +72,7 @@ async def embed(request: Request) -> Response:
     if not uploads:
         raise QueryError("no image: send one or several files in the field `image`")
     with lease(request) as service:
-        ready = await compute(request, lambda: service.prepare(uploads))
-        embedded = await access_of(request).embed(service, ready)
+        embedded = await embed_pictures(request, service, uploads)
         vectors = service.vectors_of(uploads, list(embedded))
         spec = service.featurizer.spec
     answer = {

@@ -14,6 +14,7 @@ from fastapi.responses import Response
 from featurizer.errors import EmbeddingError, QueryError, UnknownTileError
 from serving.asking import Asked, asked_of
 from serving.conversion import dumps
+from serving.embedding import Upload
 from serving.errors import common, documented
 from serving.failures import (
     ImageRefusedError,
@@ -24,7 +25,7 @@ from serving.failures import (
 from serving.models.answers import BatchResponse, SearchResponse
 from serving.models.requests import BatchRequest, FormFields, FormSearch, SearchRequest
 from serving.query.question import Vector
-from serving.routes.access import access_of, compute, lease, read
+from serving.routes.access import access_of, compute, embed_pictures, lease, read
 from serving.routes.bodies import (
     DirectRoute,
     from_fields,
@@ -32,7 +33,7 @@ from serving.routes.bodies import (
     json_content,
     json_request,
     json_response,
-    parsed,
+    parsed_aside,
 )
 from serving.searching import check, is_plain, plain, search_all
 from serving.searching import search as page
@@ -139,19 +140,26 @@ async def search_batch(request: Request) -> Response:
 
 
 async def _asked(request: Request) -> Asked[SearchRequest]:
-    """The search as it came; base64 is decoded in a thread where there is much of it."""
+    """The search as it came; pictures in base64 are decoded in a thread."""
     if kind_of(request, JSON, FORM) == JSON:
-        ask = await json_body(request, SearchRequest)
-        if any(one.image is not None for one in (*ask.positive, *ask.negative)):
-            return await read(request, lambda: asked_of(ask))
-        return asked_of(ask)
+        return await _understood(request, await json_body(request, SearchRequest))
     form = await read_form(request, access_of(request).settings, "image", "negative_image")
     text = form.fields.pop("query", "{}")
     fields = from_fields(FormFields, form.fields).model_dump(exclude_unset=True)
-    query = (await read(request, lambda: parsed(FormSearch, text))).model_copy(update=fields)
-    return await read(
-        request, lambda: asked_of(query, form.uploads["image"], form.uploads["negative_image"])
-    )
+    query = (await parsed_aside(request, FormSearch, text)).model_copy(update=fields)
+    uploads = form.uploads
+    return await _understood(request, query, uploads["image"], uploads["negative_image"])
+
+
+async def _understood(
+    request: Request,
+    ask: SearchRequest,
+    positive: Sequence[Upload] = (),
+    negative: Sequence[Upload] = (),
+) -> Asked[SearchRequest]:
+    if any(one.image is not None for one in (*ask.positive, *ask.negative)):
+        return await read(request, lambda: asked_of(ask, positive, negative))
+    return asked_of(ask, positive, negative)
 
 
 async def _embedded(
@@ -161,7 +169,6 @@ async def _embedded(
     uploads = [upload for one in asked for upload in one.uploads]
     if not uploads:
         return [[] for _ in asked]
-    ready = await compute(request, lambda: service.prepare(uploads))
-    embedded = await access_of(request).embed(service, ready)
+    embedded = await embed_pictures(request, service, uploads)
     vectors = iter(service.vectors_of(uploads, list(embedded)))
     return [list(islice(vectors, len(one.uploads))) for one in asked]
