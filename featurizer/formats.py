@@ -66,7 +66,7 @@ def probe(data: bytes) -> Header:
     """
     name = sniff(data)
     if name is None:
-        raise PixelError("unknown-format", "its first bytes are those of no image that is read here")
+        raise PixelError("unknown-format", "its first bytes are those of no known image")
     reader = _READERS.get(name)
     if reader is None:
         return Header(name, "pillow")

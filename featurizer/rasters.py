@@ -265,9 +265,7 @@ def _driver_of(name: str, head: bytes) -> str:
         raise PixelError("empty", f"{name}: no bytes")
     driver = _DRIVERS.get(sniff(head) or "")
     if driver is None:
-        raise PixelError(
-            "unknown-format", f"{name}: its first bytes are those of no raster that is read here"
-        )
+        raise PixelError("unknown-format", f"{name}: its first bytes are those of no known raster")
     return driver
 
 

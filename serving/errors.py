@@ -104,6 +104,7 @@ TABLE: dict[type[Exception], Rule] = {
 }
 
 _RETRY_AFTER_S = 2
+_MOST_CHARACTERS, _MOST_ERRORS = 2000, 100  # told of one problem
 _CLIENT_GONE = 499  # nginx's number; nobody reads it
 _VALIDATION = Rule(422, "bad-request", "A field is wrong")
 
@@ -123,7 +124,7 @@ def problem_response(
         type=f"urn:worldsift:problem:{rule.slug}",
         title=rule.title,
         status=rule.status,
-        detail=_printable(detail),
+        detail=_printable(_short(detail)),
         instance=None if instance is None else _printable(instance),
         **extra,
     )
@@ -133,6 +134,11 @@ def problem_response(
     return Response(
         problem.model_dump_json(exclude_none=True), rule.status, headers, media_type=PROBLEM_JSON
     )
+
+
+def _short(text: str) -> str:
+    """The beginning of a text that holds, say, a tile id of a megabyte."""
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}..."
 
 
 def _printable(text: str) -> str:
@@ -145,7 +151,7 @@ def response_to(error: Exception, path: str) -> Response:
     rule = rule_of(error)
     extra: dict[str, Any] = {}
     if isinstance(error, ImageRefusedError):
-        extra = {"file": _printable(error.file), "reason": error.reason}
+        extra = {"file": _printable(_short(error.file)), "reason": error.reason}
     response = problem_response(rule, rule.detail or str(error), path, **extra)
     if isinstance(error, BusyError | RateLimitedError):
         response.headers["Retry-After"] = str(error.retry_after_s)
@@ -183,7 +189,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
             "field": _printable(".".join(map(str, item["loc"])) or "body"),
             "message": _printable(item["msg"]),
         }
-        for item in error.errors()
+        for item in error.errors()[:_MOST_ERRORS]
     ]
     detail = "; ".join(f"{item['field']}: {item['message']}" for item in errors[:5])
     return problem_response(_VALIDATION, detail, request.url.path, errors=errors)

@@ -57,7 +57,12 @@ class BusyError(WorldsiftError):
 
 
 class OverdueError(WorldsiftError):
-    """An answer that took longer than this server allows."""
+    """An answer that took longer than this server allows, ``limit_s``."""
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(
+            f"no answer within {limit_s:g} s: ask for fewer results, or without `exact`"
+        )
 
 
 class SlowBodyError(QueryError):

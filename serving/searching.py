@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from featurizer.errors import QueryError
-from serving import paging
+from serving import deadline, paging
 from serving.asking import Asked, check_limits
 from serving.conversion import dumps, hit_dicts, query_dict, shape_of
 from serving.failures import TooLargeError
@@ -140,6 +140,7 @@ def search_all(
     questions: dict[int, Question] = {}
     plain: dict[tuple[int, Effort], list[int]] = {}
     for place, asked in enumerate(searches):
+        deadline.check()
         with _at(place):
             if is_plain(asked):
                 key = min(asked.ask.k, service.settings.max_results), service.effort(asked.ask)
@@ -148,6 +149,7 @@ def search_all(
             else:
                 answers[place] = search(service, asked, vectors[place], started)
     for (k, effort), places in plain.items():
+        deadline.check()
         with stage("search"):
             found = answer_plain(service.engine, [questions[i] for i in places], k, effort)
         for i, rows in zip(places, found, strict=True):

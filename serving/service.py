@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from serving import deadline
 from serving.asking import AnyAsk, Asked, asked_of, check_limits, question_of
 from serving.conversion import (
     effort_of,
@@ -98,7 +99,11 @@ class SearchService:
         settings = self.settings
         limits = DecodeLimits(settings.max_upload_pixels, settings.max_upload_bytes)
         options = self._raster_options if uploads else None
-        return [prepared(upload, self.featurizer, limits, options) for upload in uploads]
+        found = []
+        for upload in uploads:
+            deadline.check()
+            found.append(prepared(upload, self.featurizer, limits, options))
+        return found
 
     def vectors_of(self, uploads: Sequence[Upload], embedded: Sequence[Vector]) -> list[Vector]:
         """What the model gave for each picture, checked and rounded as its text is."""

@@ -50,6 +50,11 @@ class Settings(BaseSettings):
     max_json_bytes: int = Field(
         64 << 20, ge=1024, description="largest body other than a form, images in base64 included"
     )
+    max_bodies_bytes: int = Field(
+        1 << 30,
+        ge=1,
+        description="bodies of all requests together; more are told to come back (503)",
+    )
     max_images: int = Field(16, ge=1, description="most uploaded images in one request")
     max_examples: int = Field(256, ge=1, description="most examples of one search")
     max_k: int = Field(10_000, ge=1, description="most hits on a page")

@@ -99,8 +99,8 @@ class EmbeddingMaps:
             try:
                 computed(place, rows, metric, self._children)
             except Exception:
-                if self._children.closed:
-                    return
+                if self._children.closed or not place.folder.exists():
+                    return  # the generation is no longer served, and was removed from the cache
                 logger.exception("the embedding map of %s failed", place.folder.name)
                 self._failed_at[place.folder.name] = time.monotonic()
 

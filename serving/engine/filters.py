@@ -21,6 +21,7 @@ MonthDay = tuple[int, int]
 
 DAY_US = 86_400_000_000
 _FEW_DAYS = 4096
+_RECORD_BYTES = 1000  # of a filter and of what is kept with it, texts aside
 _DAYS_OF_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
@@ -61,6 +62,12 @@ class Filter:
             raise QueryError("labels: an empty list matches nothing: leave it out or name some")
         if self.min_valid_fraction is not None and not 0 <= self.min_valid_fraction <= 1:
             raise QueryError(f"min_valid_fraction {self.min_valid_fraction}: must be in 0..1")
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, about: a polygon may be a megabyte."""
+        texts = (self.polygon, self.uri_prefix, *(self.labels or ()))
+        return _RECORD_BYTES + 4 * sum(len(text) for text in texts if text is not None)
 
 
 def _microseconds(moment: datetime | None) -> int | None:

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from serving import deadline
 from serving.engine.bases import Ids
 from serving.engine.filters import Criteria, Filter, matching
 from serving.engine.regions import Mask
 from serving.engine.rows import Rows
 from serving.engine.zones import Zones, may_match
+from serving.failures import OverdueError
 
 Bits = NDArray[np.uint8]
 
@@ -86,6 +88,7 @@ def select(rows: Rows, wanted: Filter, removed: Ids) -> Selection:
     else:
         asked = Criteria.of(wanted)
         for first, block in rows.blocks(may_match(rows.zones, asked)):
+            deadline.check()
             put(bits, first, matching(block, asked))
     np.bitwise_and.at(bits, removed >> 3, ~(np.uint8(1) << (removed & 7).astype(np.uint8)))
     bits.flags.writeable = False
@@ -119,7 +122,10 @@ class Selections:
         self._kept: OrderedDict[Filter, Future[Selection]] = OrderedDict()
 
     def of(self, wanted: Filter) -> Selection:
-        """The filter's selection; threads that ask for one at the same time share the work."""
+        """The filter's selection; threads that ask for one at the same time share the work.
+
+        Where the one that does it runs out of its time, the next one begins anew.
+        """
         with self._lock:
             future = self._kept.get(wanted)
             mine = future is None
@@ -136,14 +142,18 @@ class Selections:
                 future.set_exception(error)
                 raise
             self._shrink()
-        return future.result()
+        try:
+            return future.result()
+        except OverdueError:
+            deadline.check()  # it was another's time that was up, if not ours
+            return self.of(wanted)
 
     def _shrink(self) -> None:
         with self._lock:
             done = [(key, item.result()) for key, item in self._kept.items() if item.done()]
-            total = sum(selection.nbytes for _, selection in done)
+            total = sum(key.nbytes + selection.nbytes for key, selection in done)
             for key, selection in done[:-1]:
                 if total <= self._most:
                     return
                 del self._kept[key]
-                total -= selection.nbytes
+                total -= key.nbytes + selection.nbytes

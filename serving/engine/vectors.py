@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from featurizer.errors import ContractError, StorageError
 from featurizer.manifest import Generation
+from serving import deadline
 from serving.engine.bases import Bases, Ids
 from serving.engine.handles import most_open
 from serving.engine.ranking import Floats, best, closeness, distance_of
@@ -141,6 +142,7 @@ class Vectors:
     ) -> Iterator[tuple[Ids, NDArray[np.float32]]]:
         """(b,) ids and (q, b) closeness of each block, removed rows at minus infinity."""
         for start, block in self.blocks(self._step(queries)):
+            deadline.check()
             scores = closeness(queries, block, cosine)
             first, end = np.searchsorted(removed, [start, start + len(block)])
             scores[:, removed[first:end] - start] = -np.inf

@@ -26,6 +26,7 @@ def _instant(value: Any) -> Any:
         raise ValueError("give ISO 8601 text, such as 2021-07-14T00:00:00Z") from error
 
 
+Numbers = Annotated[list[float], Field(fail_fast=True)]  # of a million wrong ones the first will do
 Instant = Annotated[dt.datetime, BeforeValidator(_instant)]
 Quality = Literal["fast", "balanced", "high"]
 ExportFormat = Literal["csv", "geojson", "geoparquet", "parquet", "zip"]
@@ -45,7 +46,7 @@ class ExampleIn(Strict):
     )
 
     tile_id: str | None = Field(None, description="A tile of this archive.")
-    vector: list[float] | None = Field(
+    vector: Numbers | None = Field(
         None, description="As long as the archive's vectors, and finite."
     )
     embedding: str | None = Field(
@@ -62,6 +63,9 @@ class ExampleIn(Strict):
         if sum(item is not None for item in given) != 1:
             raise ValueError("give exactly one of tile_id, vector, embedding and image")
         return self
+
+
+Examples = Annotated[list[ExampleIn], Field(fail_fast=True)]
 
 
 class Season(Strict):
@@ -106,7 +110,7 @@ class FilterIn(Strict):
             }
         ],
     )
-    labels: list[str | None] | None = Field(
+    labels: Annotated[list[str | None], Field(fail_fast=True)] | None = Field(
         None, min_length=1, max_length=1000, description="Any of these; null: without a label."
     )
     uri_prefix: str | None = Field(None, min_length=1, description="How the source's uri begins.")
@@ -164,8 +168,8 @@ class How(Strict):
 class Ask(How):
     """Examples, and how to search by them."""
 
-    positive: list[ExampleIn] = Field(min_length=1, description="Pictures to be like.")
-    negative: list[ExampleIn] = Field(default_factory=list, description="Pictures to be unlike.")
+    positive: Examples = Field(min_length=1, description="Pictures to be like.")
+    negative: Examples = Field(default_factory=list, description="Pictures to be unlike.")
     filter: FilterIn | None = None
     shape: ShapeIn | None = None
 
@@ -198,7 +202,7 @@ class SearchRequest(Paging, Ask):
 class FormSearch(SearchRequest):
     """The field ``query`` of a form: its files are examples too, so it need not name any."""
 
-    positive: list[ExampleIn] = Field(default_factory=list)
+    positive: Examples = Field(default_factory=list)
 
 
 class FormFields(Paging, How):
@@ -221,7 +225,7 @@ class BatchRequest(Strict):
         }
     )
 
-    searches: list[SearchRequest] = Field(min_length=1)
+    searches: Annotated[list[SearchRequest], Field(fail_fast=True)] = Field(min_length=1)
 
 
 class FacetsRequest(Strict):
@@ -255,7 +259,7 @@ class ExportRequest(Strict):
         "ImageFolder with a table."
     )
     search: Ask | None = Field(None, description="The hits of a search, best first.")
-    tile_ids: list[str] | None = Field(
+    tile_ids: Annotated[list[str], Field(fail_fast=True)] | None = Field(
         None, min_length=1, description="These tiles, in this order."
     )
     filter: FilterIn | None = Field(None, description="Every tile that matches.")

@@ -7,11 +7,12 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.failures import OverdueError, SlowBodyError, TooLargeError
+from serving.failures import BusyError, OverdueError, SlowBodyError, TooLargeError
 from serving.operations import metrics
 
 if TYPE_CHECKING:
@@ -23,15 +24,18 @@ logger = logging.getLogger(__name__)
 
 _ENVELOPE_BYTES = 1 << 20  # a form's part headers and its field `query` around the images
 _SLOWEST_BYTES_S = 500  # on average, once the time of one silence has passed
+_SLOWEST_TAKER_BYTES_S = 16_384  # the same of an answer's parts, where it is the client that waits
+_RETRY_AFTER_S = 5  # where the bodies of others fill the memory
 _LINGER_S, _LINGER_BYTES = 2.0, 16 << 20
 _UNTIMED = frozenset(("/v1/admin/reload",))  # fetches and merges a generation: minutes
 
 
 class Bounds:
-    """ASGI middleware: too much body is 413, one that stops arriving 408, a late answer 504.
+    """ASGI middleware: too much body is 413, of all requests together 503; late ones 408 and 504.
 
-    The time of an answer counts to its first byte; after that a client that takes nothing for
-    ``body_timeout_s`` is cut off.
+    408 is for a body that stops arriving, 504 for an answer.  Its time counts to its first byte;
+    after that a client that takes nothing for ``body_timeout_s``, or next to nothing on average,
+    is cut off.
     """
 
     def __init__(
@@ -39,24 +43,29 @@ class Bounds:
     ) -> None:
         self._app, self._settings, self._respond = app, settings, respond
         self._form_bytes = settings.max_upload_bytes * settings.max_images + _ENVELOPE_BYTES
+        self._held = _Held(max(settings.max_bodies_bytes, self._form_bytes))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send, self._settings, self._limit(scope))
+        limit = self._limit(scope)
+        exchange = _Exchange(scope, receive, send, self._settings, limit, self._held)
         limit_s = None if scope["path"] in _UNTIMED else self._settings.request_timeout_s
         try:
             exchange.require_announced()
             async with asyncio.timeout(limit_s) as clock:
                 exchange.clock = clock
                 await self._app(scope, exchange.receive, exchange.send)
-        except (TooLargeError, SlowBodyError) as error:
-            exchange.refusal = error
+        except (TooLargeError, SlowBodyError, BusyError) as error:
+            if exchange.refusal is not error:
+                raise
         except TimeoutError:
             if not exchange.timed_out():
                 raise
-            exchange.late(limit_s)
+            exchange.late()
+        finally:
+            exchange.let_go()
         if exchange.refusal is not None and not exchange.started:
             response = self._respond(exchange.refusal, scope["path"])
             await exchange.refuse(response)
@@ -67,11 +76,21 @@ class Bounds:
         return self._form_bytes if form else self._settings.max_json_bytes
 
 
+@dataclass(slots=True)
+class _Held:
+    """Bytes of all bodies that are in memory or on their way there."""
+
+    most: int
+    now: int = 0
+
+
 class _Exchange:
     """One request and its answer, measured."""
 
     __slots__ = (
         "_began",
+        "_given",
+        "_held",
         "_limit",
         "_pending",
         "_receive",
@@ -81,14 +100,22 @@ class _Exchange:
         "_silence_s",
         "_stalled",
         "_timeout_s",
+        "_waited_s",
         "clock",
         "refusal",
         "started",
     )
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, settings: Settings, limit: int
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        settings: Settings,
+        limit: int,
+        held: _Held,
     ) -> None:
+        self._held, self._given, self._waited_s = held, 0, 0.0
         self._scope, self._receive, self._send, self._limit = scope, receive, send, limit
         self._silence_s = settings.body_timeout_s
         self._timeout_s = settings.request_timeout_s
@@ -123,8 +150,14 @@ class _Exchange:
             raise self._slow(f"nothing of the body came for {self._silence_s:g} s") from error
         if message["type"] != "http.request":
             return message
-        self._seen += len(message.get("body", b""))
+        size = len(message.get("body", b""))
+        self._seen += size
+        self._held.now += size
         self._pending = message.get("more_body", False)
+        if self._held.now > self._held.most:
+            metrics.BUSY.labels("body").inc()
+            self.refusal = BusyError(_RETRY_AFTER_S)
+            raise self.refusal
         if self._seen > self._limit:
             raise self._too_large()
         spent = time.monotonic() - began
@@ -134,6 +167,11 @@ class _Exchange:
             # The time to send it is the client's; the answer's begins with the last of it.
             self.clock.reschedule(asyncio.get_running_loop().time() + self._timeout_s)
         return message
+
+    def let_go(self) -> None:
+        """The request has ended, and with it its body."""
+        self._held.now -= self._seen
+        self._seen = 0
 
     def _slow(self, what: str) -> SlowBodyError:
         metrics.TIMEOUTS.labels("body").inc()
@@ -148,31 +186,43 @@ class _Exchange:
             if self.clock is not None:
                 self.clock.reschedule(None)
         elif message.get("more_body", False):
-            try:
-                async with asyncio.timeout(self._silence_s):
-                    await self._send(message)
-            except TimeoutError:
-                self._stalled = True
-                raise
+            await self._send_part(message)
             return
         await self._send(message)
+
+    async def _send_part(self, message: Message) -> None:
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(self._silence_s):
+                await self._send(message)
+            # Only what the client keeps us waiting for counts, not what takes us time to make.
+            self._waited_s += time.monotonic() - began
+            self._given += len(message.get("body", b""))
+            if self._waited_s > self._silence_s and (
+                self._given < _SLOWEST_TAKER_BYTES_S * self._waited_s
+            ):
+                raise TimeoutError
+        except TimeoutError:
+            self._stalled = True
+            raise
 
     def timed_out(self) -> bool:
         """Whether it was one of our clocks that ended the request."""
         return self._stalled or (self.clock is not None and self.clock.expired())
 
-    def late(self, limit_s: float | None) -> None:
+    def late(self) -> None:
         if self._stalled:
             # Without its end the answer is broken off, and the client sees that it is.
             metrics.TIMEOUTS.labels("write").inc()
             logger.warning(
-                "%s: a client took nothing for %g s", self._scope["path"], self._silence_s
+                "an answer was broken off: its client took nothing for %g s, or less than %d bytes "
+                "a second",
+                self._silence_s,
+                _SLOWEST_TAKER_BYTES_S,
             )
             return
         metrics.TIMEOUTS.labels("request").inc()
-        self.refusal = OverdueError(
-            f"no answer within {limit_s:g} s: ask for fewer results, or without `exact`"
-        )
+        self.refusal = OverdueError(self._timeout_s)
 
     async def refuse(self, response: Response) -> None:
         """Sends the problem and ends the connection where the body has not been read."""
@@ -184,7 +234,7 @@ class _Exchange:
         await self._send({**start, "headers": response.raw_headers})
         body = {"type": "http.response.body", "body": response.body}
         await self._send({**body, "more_body": True})
-        if isinstance(self.refusal, TooLargeError):
+        if isinstance(self.refusal, TooLargeError | BusyError):
             await self._linger()
         await self._send({"type": "http.response.body", "body": b""})
 

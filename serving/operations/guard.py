@@ -117,10 +117,10 @@ class Guard:
         origin = headers.get(b"origin", b"").decode("latin-1")
         if not origin or origin in self._policy.origins or "*" in self._policy.origins:
             return
-        parts = urlsplit(origin)
-        if parts.netloc and parts.netloc == headers.get(b"host", b"").decode("latin-1"):
+        place = origin.partition("://")[2]
+        if place and place == headers.get(b"host", b"").decode("latin-1"):
             return
-        if not self._policy.keys.required and is_loopback(parts.hostname or ""):
+        if not self._policy.keys.required and is_loopback(_host_of(place)):
             return
         raise ForbiddenError(
             f"a page of {origin[:200]} may not send this: list its origin in --cors-origins, or "

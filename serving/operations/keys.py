@@ -159,8 +159,8 @@ class Keyring:
         self._seen: tuple[int, int, int] | None = None
         self._next_look = 0.0
         if path is not None:
+            self._seen = _version(path)  # before it is read: a change meanwhile is seen later
             self._keys = self._fixed + read_keys(path)
-            self._seen = _version(path)
             self._next_look = time.monotonic() + _LOOK_EVERY_S
         self.required = path is not None or bool(self._fixed)
 

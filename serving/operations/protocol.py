@@ -1,13 +1,17 @@
 """HTTP/1.1 as uvicorn speaks it, with the bounds on a connection that it leaves out.
 
 uvicorn times neither a connection whose request never becomes whole nor a body that goes on after
-its answer, and bounds no headers.
+its answer nor an answer that nobody takes, and bounds no headers.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import logging
+import sys
+import termios
 from typing import Any
 
 from httptools import HttpParserError
@@ -23,7 +27,8 @@ LIMITS = "worldsift.limits"  # in the lifespan's state: seconds for a head, for 
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Closes connections whose head is late or too long, or whose body outlasts its answer.
+    """Closes connections whose head is late or too long, or whose body outlasts its answer, and
+    those of clients that do not take their answer.
 
     How late is late stands in the state that the application's lifespan gives, under ``LIMITS``.
     """
@@ -36,6 +41,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._too_long = False
         self._timer: asyncio.TimerHandle | None = None
         self._timed: str | None = None  # what the timer is for
+        self._outflow: asyncio.TimerHandle | None = None  # of an answer that is not being taken
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -43,6 +49,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._set_timer(None, 0)
+        self._stop_watching()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -77,6 +84,48 @@ class BoundedProtocol(HttpToolsProtocol):
         # Of a request that was answered before it was whole, uvicorn does not note the end.
         self.cycle.more_body = False
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch_outflow()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_outflow()
+
+    def resume_writing(self) -> None:
+        self._stop_watching()
+        super().resume_writing()
+        if self.cycle is not None and self.cycle.response_complete:
+            self._watch_outflow()  # of one that goes on, the rest is not all there yet
+
+    def _watch_outflow(self) -> None:
+        """An answer waits here until the client has taken it, which may be never."""
+        if self.transport.get_write_buffer_size() and self._outflow is None:
+            left = self._not_taken()
+            self._outflow = self.loop.call_later(self._rest_s, self._look_at_outflow, left)
+
+    def _look_at_outflow(self, before: int) -> None:
+        self._outflow = None
+        if self._not_taken() < before:
+            self._watch_outflow()
+            return
+        metrics.TIMEOUTS.labels("write").inc()
+        logger.info("a connection was cut: nothing of its answer was taken for %g s", self._rest_s)
+        self.transport.abort()
+
+    def _not_taken(self) -> int:
+        """Bytes that the client has not got: ours, and the kernel's, who takes more from us only
+        once it has got rid of a third of what it holds."""
+        sent = bytearray(4)
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, sent)
+        return self.transport.get_write_buffer_size() + int.from_bytes(sent, sys.byteorder)
+
+    def _stop_watching(self) -> None:
+        if self._outflow is not None:
+            self._outflow.cancel()
+            self._outflow = None
 
     def _refuse_head(self) -> None:
         self._too_long = True

@@ -82,6 +82,10 @@ def serve_with_workers(
         told = False
 
         def keep_subprocess_alive(self) -> None:
+            for process in self.processes:
+                # Else, of a worker that is killed while it is asked for a sign of life, the pipe
+                # would stay open here, and none be replaced until that is given up.
+                pass  # TOGGLE
             super().keep_subprocess_alive()
             if not self.told and all(process.is_ready() for process in self.processes):
                 self.told = True

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from featurizer import manifest, storage
-from featurizer.errors import ContractError, StorageError, WorldsiftError
+from featurizer.errors import ContractError, GenerationError, StorageError, WorldsiftError
 from serving.engine import sync
 from serving.failures import ReloadRefusedError
 from serving.operations import metrics
@@ -88,7 +88,10 @@ class Takeover:
         with contextlib.suppress(OSError):  # a cache that cannot be written to: no other workers
             self._asked.touch()
             self._told = self._asked_at()
-        return self._look(again=True)
+        try:
+            return self._look(again=True)
+        except GenerationError as error:  # nothing is published, or what is not there
+            raise ReloadRefusedError(str(error)) from error
 
     def _asked_at(self) -> int:
         try:
@@ -156,7 +159,7 @@ class Takeover:
 
     def _refusal(self, name: str, error: Exception) -> ReloadRefusedError:
         known = isinstance(error, WorldsiftError)
-        reason = str(error) if known else f"{type(error).__name__}: {error}"
+        reason = str(error) if known else "an error of the server: its log says what happened"
         self._skip, self.refused = name, Refused(name, reason, dt.datetime.now(dt.UTC))
         metrics.REFUSED.inc()
         logger.error(

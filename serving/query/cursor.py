@@ -47,7 +47,7 @@ def decode(text: str) -> Cursor:
             raise ValueError("altered")
         generation, offset, first_k, digest = json.loads(data[_CHECK:])
         return _checked(Cursor(generation, offset, first_k, digest))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise QueryError(
             "the cursor is damaged: send it as the answer before gave it, or leave it out to "
             "begin again"

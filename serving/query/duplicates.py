@@ -16,6 +16,7 @@ Flags = NDArray[np.bool_]
 # Pairs that it puts within this of the limit are measured again by their differences.
 _DOUBT = 1e-4
 _COMPARED = 8192  # hits at a time: 16 MB of products with a block of 512
+_FARTHEST = 1e30  # squared: beyond it float32 overflows, and everything is nearly the same
 _EXACT = 1e-12  # of squared lengths: what the same vector, normalised twice, may be from itself
 
 
@@ -29,7 +30,7 @@ class Duplicates:
     def __init__(self, distance: float, metric: Metric) -> None:
         # Of unit vectors |u - v|^2 = 2 (1 - cosine), so that one comparison serves both metrics.
         self._cosine = metric == "cosine"
-        self._squared = 2 * distance if self._cosine else distance**2
+        self._squared = min(2 * distance if self._cosine else distance * distance, _FARTHEST)
         self._hits = _Growing()  # of the blocks before
         self._block: Floats = np.empty((0, 0), np.float32)
         self._kept: dict[int, int] = {}  # place in the block -> hit

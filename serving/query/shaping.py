@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from serving import deadline
 from serving.query.diversity import diversified
 from serving.query.duplicates import Duplicates
 from serving.query.engine_port import Engine
@@ -52,6 +53,7 @@ class Folding:
         """The parts without the rows that are folded, in blocks as they are asked for."""
         for part in parts:
             for first in range(0, len(part.ranked), _BLOCK):
+                deadline.check()
                 yield Part(self._unfolded(part.ranked.take(slice(first, first + _BLOCK))))
 
     def _unfolded(self, block: Ranked) -> Ranked:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from serving import deadline
 from serving.engine.bases import Ids
 from serving.query.engine_port import Engine, matching, matching_rows
 from serving.query.examples import best_scores, mean_of, relative_weights, similarity, stacked
@@ -91,6 +92,7 @@ class _Best:
         total = matching(self._engine, self._within)
         candidates = depth + 1  # with the last alone, its list could never be shown to be enough
         while candidates * len(self._positives) < total:
+            deadline.check()
             distances, rows = self._engine.search(
                 self._positives, candidates, self._effort.nprobe, self._effort.exact, self._within
             )
@@ -130,6 +132,7 @@ class _Best:
 
     def _measured(self, rows: Ids) -> Iterator[Ranked]:
         for first in range(0, len(rows), _MEASURED_AT_ONCE):
+            deadline.check()
             part = rows[first : first + _MEASURED_AT_ONCE]
             distances = self._engine.distances(self._examples, part)
             yield Ranked(part, *best_scores(distances, self._question, self._metric))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from serving import deadline
 from serving.engine.bases import Ids
 from serving.query.engine_port import Engine, held, matching
 from serving.query.question import Effort, Question
@@ -76,6 +77,7 @@ def _tiers(
     depth, asked, ended = depths.first, 0, False
     while left > 0 and asked < limit and not ended:
         asked = min(depth + depths.peek + len(without), limit)
+        deadline.check()
         found = source.top(asked)
         fresh = found.take(_outside(found.rows, seen))
         if first is not None:

@@ -14,6 +14,7 @@ import numpy as np
 from fastapi import Request
 from numpy.typing import NDArray
 
+from serving import deadline
 from serving.operations.batching import Batcher
 from serving.operations.keys import Keyring
 from serving.operations.live import Lease, Live
@@ -47,6 +48,7 @@ class Access:
         self.recall = RecallSampler(self.live, settings.recall_sample_s)
         self.takeover: Takeover | None = None
         self.draining = False
+        self.outside = anyio.CapacityLimiter(1)
         self._pools: list[ThreadPoolExecutor] = []
         threads = settings.query_threads
         answer = partial(answer_together, recall=self.recall)
@@ -133,7 +135,9 @@ def lease(request: Request) -> Lease:
 
 async def compute(request: Request, work: Callable[[], Answer]) -> Answer:
     """``work()`` in a thread, ``query_threads`` of them at a time; BusyError where many wait."""
-    answer: Answer = await access_of(request).computer.submit(_in_context(work))
+    access = access_of(request)
+    with deadline.within(access.settings.request_timeout_s):  # beyond it the answer is given up
+        answer: Answer = await access.computer.submit(_in_context(work))
     return answer
 
 
@@ -153,9 +157,9 @@ async def read(request: Request, work: Callable[[], Answer]) -> Answer:
     return answer
 
 
-async def outside(work: Callable[[], Answer]) -> Answer:
-    """``work()`` in a thread of its own, for what is rare and takes minutes."""
-    return await anyio.to_thread.run_sync(work, limiter=anyio.CapacityLimiter(1))
+async def outside(request: Request, work: Callable[[], Answer]) -> Answer:
+    """``work()`` in a thread of its own, one after the other: what is rare and takes minutes."""
+    return await anyio.to_thread.run_sync(work, limiter=access_of(request).outside)
 
 
 def _in_context(work: Callable[[], Answer]) -> Callable[[], Answer]:

@@ -28,5 +28,5 @@ async def reload(request: Request) -> ReloadOut:
     access.live.require()
     if access.takeover is None:
         raise NotReadyError("this server follows no archive")
-    changed = await outside(access.takeover.reload)
+    changed = await outside(request, access.takeover.reload)
     return ReloadOut(generation=access.live.require().engine.name, changed=changed)

@@ -13,16 +13,17 @@ import anyio.to_thread
 from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from pydantic import ValidationError
 
 from featurizer.errors import EmbeddingError, QueryError, StorageError, UnknownTileError
+from serving import deadline
 from serving.errors import common, documented
 from serving.export.files import KINDS
 from serving.export.order import ExportedFile, check, exported
 from serving.export.streaming import StreamedFile
 from serving.failures import BusyError, ImageRefusedError, UnsupportedBodyError
 from serving.models.requests import ExportRequest
-from serving.routes.access import access_of, lease
+from serving.routes.access import lease
+from serving.routes.bodies import parsed
 from serving.service import SearchService
 
 router = APIRouter(prefix="/v1", tags=["export"])
@@ -128,15 +129,16 @@ async def export(request: Request) -> Response:
 
     One generation is read to the end, whatever is published meanwhile.
     """
+    held = lease(request)
+    with held:  # where nothing is loaded yet, that is said before a body is read
+        pass
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    body = await request.body()  # at the client's pace: neither a place nor a generation is held
     exports = _exports_of(request)
     exports.begin()
-    held = lease(request)
     try:
         service = held.take()
-        kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-        body = await request.body()
-        most = access_of(request).settings.max_results
-        file = await exports.run(partial(_opened, service, kind, body, most))
+        file = await exports.run(partial(_opened, service, kind, body))
     except BaseException:
         held.release()
         exports.end()
@@ -160,10 +162,11 @@ async def export(request: Request) -> Response:
     )
 
 
-def _opened(service: SearchService, kind: str, body: bytes, most: int) -> ExportedFile:
-    asked = _asked(kind, body)
-    check(asked, most)
-    return exported(service, asked)
+def _opened(service: SearchService, kind: str, body: bytes) -> ExportedFile:
+    asked, settings = _asked(kind, body), service.settings
+    check(asked, settings.max_results)
+    with deadline.within(settings.request_timeout_s):
+        return exported(service, asked)
 
 
 def _asked(kind: str, body: bytes) -> ExportRequest:
@@ -175,10 +178,7 @@ def _asked(kind: str, body: bytes) -> ExportRequest:
             f"content type {kind or 'missing'}: send application/json, or {_FORM} with the JSON "
             "in the field `request`"
         )
-    try:
-        return ExportRequest.model_validate_json(body)
-    except ValidationError as error:
-        raise RequestValidationError(error.errors(include_url=False)) from error
+    return parsed(ExportRequest, body, strict=False)
 
 
 def _form_field(body: bytes) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
@@ -60,6 +62,14 @@ def faults(page: Page) -> list[dict[str, Any]]:
         for one in found["violations"]
         if one["impact"] in ("serious", "critical")
     ]
+
+
+def eventually(page: Page, holds: Callable[[], bool], within_s: float = 15) -> None:
+    """Waits until ``holds`` does, for what no element of the page tells: a map drawn on canvas."""
+    end = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < end, "it did not come to hold"
+        page.wait_for_timeout(50)
 
 
 def like(*uris: str) -> str:

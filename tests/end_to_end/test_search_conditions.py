@@ -40,6 +40,7 @@ class TestTrouble:
         _give(sheet, "letter.jpg", b"Dear archive, hello")
         notice = sheet.locator("#notice")
         expect(notice).to_contain_text("letter.jpg")
+        expect(notice).not_to_contain_text("b'")
         expect(notice).to_contain_text("JPEG, PNG")
         expect(notice.get_by_role("button", name="Choose another picture")).to_be_visible()
         expect(sheet.locator(".chip")).to_have_count(0)
@@ -111,10 +112,28 @@ class TestTrouble:
         searched(sheet)
         expect(sheet.locator(CARDS)).to_have_count(24)
 
-    def test_a_picture_that_cannot_be_shown(self, sheet: Page) -> None:
+    def test_a_picture_that_cannot_be_shown(self, sheet: Page, world: World) -> None:
         sheet.route("**/image?*", lambda route: route.fulfill(status=410, body="{}"))
-        sheet.goto("/")
+        sheet.goto(like(world.rows[0].uri))
         expect(sheet.locator(".card .broken").first).to_contain_text("cannot be read")
+        # It is asked for again with the next answer: the server may be back.
+        sheet.unroute("**/image?*")
+        sheet.locator("#quality").select_option("exact")
+        searched(sheet)
+        expect(sheet.locator(CARDS).first.locator("img")).to_be_visible()
+
+    def test_what_is_wrong_is_seen_at_the_end_of_a_long_page(
+        self, sheet: Page, world: World
+    ) -> None:
+        sheet.goto(like(world.rows[0].uri) + "&k=24")
+        searched(sheet)
+        sheet.route("**/v1/search", lambda route: route.abort())
+        sheet.locator("#more").click()
+        expect(sheet.locator("#notice")).to_be_in_viewport(ratio=1)
+        sheet.unroute("**/v1/search")
+        sheet.get_by_role("button", name="Try again").click()
+        searched(sheet)
+        expect(sheet.locator(CARDS)).to_have_count(24)
 
 
 class TestSignIn:
@@ -131,7 +150,9 @@ class TestSignIn:
         url, key = locked
         sheet.goto(url)
         dialog = sheet.locator("#sign-in")
-        expect(dialog).to_be_visible()
+        expect(sheet.locator("#key")).to_be_focused()
+        sheet.keyboard.press("Escape")
+        sheet.locator("#notice").get_by_role("button", name="Sign in").click()
         sheet.locator("#key").fill("ws_wrong")
         dialog.get_by_role("button", name="Sign in").click()
         expect(dialog.get_by_role("alert")).to_contain_text("does not know that key")
@@ -144,6 +165,8 @@ class TestSignIn:
         expect(sheet.locator(CARDS)).to_have_count(SAMPLE)
         sheet.get_by_role("button", name="Sign out").click()
         expect(dialog).to_be_visible()
+        expect(sheet.locator(CARDS)).to_have_count(0)
+        expect(sheet.locator("#facts")).to_be_empty()
 
 
 class TestTheme:

@@ -17,6 +17,7 @@ from tests.end_to_end.pages import (
     CARDS,
     SAMPLE,
     asked,
+    eventually,
     like,
     posted,
     searched,
@@ -101,11 +102,28 @@ class TestFilters:
         self, sheet: Page, world: World
     ) -> None:
         sheet.goto("/?label=dunes")
-        expect(sheet.locator("#results-title")).to_have_text("What the filters leave")
+        expect(sheet.locator("#results-title")).to_have_text("Matching the filters")
         expect(sheet.locator(CARDS)).to_have_count(6)
         assert sorted(tiles_shown(sheet)) == sorted(row.uri for row in world.of("dunes"))
+        expect(sheet.locator("#status")).to_have_text("6 pictures")
+        # The pictures are what is to be seen now; where one of one's own goes in is told in short.
+        expect(sheet.locator("#hero")).to_be_hidden()
+        expect(sheet.locator("#drop")).to_be_visible()
         sheet.locator("#clear-filters").click()
         expect(sheet.locator(CARDS)).to_have_count(SAMPLE)
+        expect(sheet.locator("#hero")).to_be_visible()
+
+    def test_all_that_they_leave_can_be_gone_through(self, sheet: Page, world: World) -> None:
+        sheet.goto(f"/?from={DATES[0]}")
+        wanted = sorted(row.uri for row in world.placed)
+        status, shown = sheet.locator("#status"), SAMPLE
+        while shown < len(wanted):
+            expect(status).to_have_text(f"{shown} of {len(wanted)} pictures")
+            sheet.locator("#more").click()
+            shown = min(shown + SAMPLE, len(wanted))
+        expect(status).to_have_text(f"{len(wanted)} pictures")
+        expect(sheet.locator("#more")).to_have_count(0)
+        assert sorted(tiles_shown(sheet)) == wanted
 
 
 class TestRanking:
@@ -187,6 +205,9 @@ class TestMap:
         searched(sheet)
         assert set(tiles_shown(sheet)) == inside
         shoot(sheet, "desktop-light-region")
+        parts = [one.bounding_box() for one in sheet.locator(".region-bar > *").all()]
+        middles = [part["y"] + part["height"] / 2 for part in parts if part]
+        assert len(middles) == 3 and max(middles) - min(middles) < 2  # one line
         sheet.get_by_role("button", name="Search by what is in it").click()
         expect(sheet.locator(".chip[data-example]")).to_have_count(len(inside))
         searched(sheet)
@@ -223,10 +244,15 @@ class TestMap:
         sheet.get_by_role("button", name="Show all results").click()
         frame = surface.bounding_box()
         assert frame is not None
-        sheet.wait_for_timeout(600)  # the map's own way to the place
-        sheet.mouse.move(frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2, steps=4)
-        expect(sheet.locator(CARDS).first).to_have_attribute("data-pointed", "")
-        sheet.mouse.click(frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2)
+        middle = (frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2)
+
+        def pointed() -> bool:  # once the map has come to the place
+            sheet.mouse.move(middle[0] - 5, middle[1])
+            sheet.mouse.move(*middle)
+            return sheet.locator(CARDS).first.get_attribute("data-pointed") is not None
+
+        eventually(sheet, pointed)
+        sheet.mouse.click(*middle)
         expect(sheet.locator("#details")).to_contain_text(row.uri)
 
     def test_it_can_be_put_away_and_alone(self, sheet: Page, world: World) -> None:
@@ -380,7 +406,7 @@ class TestExport:
         sheet.locator("#export-button").click()
         shoot(sheet, "desktop-light-export")
         sheet.locator("#export-start").click()
-        expect(sheet.locator("#export [role=alert]")).to_have_text("Too large: ask for fewer rows.")
+        expect(sheet.locator("#export [role=alert]")).to_have_text("Too large. Ask for fewer rows.")
         sheet.unroute("**/v1/export")
         sheet.route("**/v1/export", lambda route: route.abort())
         sheet.locator("#export-start").click()

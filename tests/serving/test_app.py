@@ -151,7 +151,7 @@ class TestErrors:
             (PixelError("corrupt", "x"), 500),
             (ZeroDivisionError("x"), 500),
             (BusyError(3), 503),
-            (OverdueError("x"), 504),
+            (OverdueError(60), 504),
             (SlowBodyError("x"), 408),
             (RateLimitedError("5 per minute", 3), 429),
             (UnauthorizedError("x"), 401),

@@ -100,7 +100,7 @@ def test_the_least_recently_asked_is_dropped_first():
         made.append(wanted.uri_prefix)
         return counted(1)
 
-    room = 2 * counted(1).nbytes
+    room = 2 * (counted(1).nbytes + Filter(uri_prefix="a").nbytes)
     kept = Selections(make, room)
     for name in ("a", "b", "a", "c", "a", "b"):
         assert kept.of(Filter(uri_prefix=name)).count == 1

@@ -7,6 +7,7 @@ import {
   month,
   place,
   plural,
+  sentence,
   subtitle,
   title,
   where,
@@ -36,6 +37,12 @@ it("says sizes and counts", () => {
   expect(bytes(33_554_432)).toBe("32 MB");
   expect(plural(1, "picture")).toBe("1 picture");
   expect(plural(1200, "picture")).toBe("1,200 pictures");
+});
+
+it("makes sentences of what a server says, and leaves names as they are", () => {
+  expect(sentence("this server is busy")).toBe("This server is busy.");
+  expect(sentence("letter.jpg: no image.")).toBe("letter.jpg: no image.");
+  expect(sentence("Try again!")).toBe("Try again!");
 });
 
 it("calls a tile by its label, its place or its file", () => {

@@ -79,5 +79,8 @@ export const subtitle = (tile: Named & Pick<TileOut, "window">): string => {
 export const fullTitle = (tile: TileOut): string =>
   [...new Set([title(tile), where(tile), date(tile.datetime)])].filter(Boolean).join(", ");
 
-/** A sentence's end where there is none. */
-export const stopped = (text: string): string => (/[.!?]$/.test(text) ? text : `${text}.`);
+/** What a server says as a sentence: a capital, unless it begins with a name, and an end. */
+export const sentence = (text: string): string => {
+  const begun = /^[a-z]+ /.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
+  return /[.!?]$/.test(begun) ? begun : `${begun}.`;
+};

@@ -143,8 +143,9 @@ def test_a_bad_one_is_refused_once_and_the_old_one_goes_on(
 def test_a_bad_one_is_tried_again_when_current_has_been_another(following, archive, openings):
     bad = another(archive, 4)
     openings.faults[bad.name] = RuntimeError("faiss is unhappy")
-    with pytest.raises(ReloadRefusedError, match="RuntimeError: faiss is unhappy"):
+    with pytest.raises(ReloadRefusedError, match="its log says what happened") as caught:
         following.reload()
+    assert "faiss" not in str(caught.value) + following.refused.reason  # it may name anything
     assert following._look(again=False) is False
     manifest.set_current(archive.root, archive.name)
     assert following._look(again=False) is False

@@ -13,7 +13,7 @@ import type MapBrowserEvent from "ol/MapBrowserEvent";
 import View from "ol/View";
 
 import { Footprints, type MapTile } from "./footprints";
-import { extentAround, wrapLongitude } from "./geometry";
+import { centreOf, extentAround, wrapLongitude, type Bounds } from "./geometry";
 import { blueMarble, dayImagery, imageryReachable } from "./imagery";
 import { Outline } from "./outline";
 import { readPalette, watchTheme } from "./palette";
@@ -38,8 +38,15 @@ const FINEST = 0.00004;
 /** `fit` does not come nearer than this, so that one small tile is seen in its surroundings. */
 const FINEST_FIT = 0.0008;
 const HIT_TOLERANCE_PX = { mouse: 2, touch: 10 };
+/** Degrees of longitude; tiles farther apart are shown on the whole world. */
+const WIDEST_FIT = 180;
 const FIT_PADDING_PX = 48;
 const ANIMATION_MS = 280;
+
+const HINTS = {
+  bbox: "Drag from corner to corner",
+  polygon: "Mark corner by corner, the last one twice",
+};
 
 const motionMs = (): number =>
   matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : ANIMATION_MS;
@@ -64,6 +71,7 @@ export class WorldMap {
   private drawing: Drawing = null;
   private hovered: string | null = null;
   private picked: string | null = null;
+  private standing = "";
   private destroyed = false;
 
   constructor(target: HTMLElement, events: MapEvents) {
@@ -138,6 +146,7 @@ export class WorldMap {
     this.toolbar.setDrawing(kind);
     this.surface.classList.toggle("is-drawing", kind !== null);
     this.point(null);
+    this.hint(kind);
     this.zoomOnDoubleClick(kind === null);
   }
 
@@ -151,12 +160,14 @@ export class WorldMap {
     this.say("");
   }
 
-  /** Moves to where all footprints are seen; without any to the region, or the whole world. */
+  /** Moves to the region; without one to where all footprints are seen, or to the whole world. */
   fit(): void {
-    const around =
-      extentAround(this.footprints.bounds) ?? (this.region ? extentOfRegion(this.region) : null);
+    const around = this.region
+      ? extentOfRegion(this.region)
+      : extentAround(this.footprints.bounds);
     this.map.updateSize();
-    if (!around) return this.showWorld();
+    // What lies all over the world is best seen on the map that people know.
+    if (!around || (!this.region && around[2] - around[0] > WIDEST_FIT)) return this.showWorld();
     const [width = 0, height = 0] = this.map.getSize() ?? [];
     const padding = Math.min(FIT_PADDING_PX, width / 6, height / 6);
     this.view.fit(around, {
@@ -164,6 +175,12 @@ export class WorldMap {
       minResolution: FINEST_FIT,
       duration: motionMs(),
     });
+  }
+
+  /** Moves these bounds into view where their middle is outside of it; null: stays. */
+  reveal(bounds: Bounds | null): void {
+    // What is to be revealed may just have taken a part of the map's room.
+    if (bounds) requestAnimationFrame(() => this.destroyed || this.bringIntoView(centreOf(bounds)));
   }
 
   destroy(): void {
@@ -279,6 +296,16 @@ export class WorldMap {
     this.regions.paint(palette);
   }
 
+  private bringIntoView([x, y]: [number, number]): void {
+    this.map.updateSize();
+    const [west = 0, south = 0, east = 0, north = 0] = this.view.calculateExtent();
+    // Of the copies of the world in a row, the one whose place is the nearest to the view's middle.
+    const nearest = x + 360 * Math.round(((west + east) / 2 - x) / 360);
+    if (nearest >= west && nearest <= east && y >= south && y <= north) return;
+    this.view.cancelAnimations();
+    this.view.animate({ center: [nearest, y], duration: motionMs() });
+  }
+
   private showWorld(): void {
     const width = this.surface.clientWidth || 600;
     this.view.setCenter([0, 12]);
@@ -304,7 +331,13 @@ export class WorldMap {
     this.say("Offline map: outlines only");
   }
 
+  /** What holds until something else is said; while something is drawn, how that is done. */
   private say(text: string): void {
-    this.note.textContent = text;
+    this.standing = text;
+    this.hint(this.drawing);
+  }
+
+  private hint(drawing: Drawing): void {
+    this.note.textContent = drawing ? HINTS[drawing] : this.standing;
   }
 }

@@ -7,7 +7,7 @@ import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 
 import { stats as fetchStats } from "../api";
-import { count, percent, plural } from "../format";
+import { count, percent, plural, sentence } from "../format";
 import { Header } from "../shell/header";
 import { Legend } from "./legend";
 import type { Loaded, Waiting } from "./load";
@@ -76,12 +76,12 @@ function Instead({ loaded: now }: { loaded: Loaded }) {
     return (
       <section class="notice" role="alert">
         <h2>{now.title}</h2>
-        <p>{now.detail}</p>
+        <p>{now.signIn ? "Its pictures are shown to those who sign in with an API key." : sentence(now.detail)}</p>
         <div class="buttons">
-          <button class="button primary" type="button" onClick={load}>
+          <button class={now.signIn ? "button" : "button primary"} type="button" onClick={load}>
             Try again
           </button>
-          <a class="button" href="/">
+          <a class={now.signIn ? "button primary" : "button"} href="/">
             {now.signIn ? "Sign in on the search page" : "To the search page"}
           </a>
         </div>

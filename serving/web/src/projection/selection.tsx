@@ -3,7 +3,7 @@
 import { useRef, useState } from "preact/hooks";
 
 import { isAbort, Problem, type ExportFormat } from "../api";
-import { bytes, count, plural } from "../format";
+import { bytes, count, plural, sentence } from "../format";
 import { Picture } from "../search/picture";
 import { Icon } from "../shell/icons";
 import { encode, likeTiles } from "../state/address";
@@ -134,7 +134,7 @@ function Export() {
       </p>
       {saving && "problem" in saving && (
         <p class="trouble" role="alert">
-          <b>{saving.problem.title}.</b> {saving.problem.message}
+          <b>{saving.problem.title}.</b> {sentence(saving.problem.message)}
         </p>
       )}
     </div>

@@ -6,7 +6,7 @@ import * as api from "../api";
 import { fileName } from "../format";
 import { Header } from "../shell/header";
 import { START, type Address } from "../state/address";
-import { keyAsked, refresh, results, searches } from "../state/searching";
+import { keyAsked, report, results, searches } from "../state/searching";
 import { address, go, hasQuery, hint, inspected, said, stats } from "../state/store";
 import { pending } from "../state/uploads";
 import { Bar, keysShown, viewShown } from "./bar";
@@ -123,9 +123,7 @@ function useSignOut(): (() => void) | null {
   }, [answered, keyAsked.value]);
   if (!signed) return null;
   return () => {
-    void api.signOut().then(() => {
-      setSigned(false);
-      refresh();
-    });
+    // Loaded anew, the page holds nothing of what the key had opened.
+    api.signOut().then(() => location.reload(), report);
   };
 }

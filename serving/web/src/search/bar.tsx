@@ -4,6 +4,7 @@ import { signal } from "@preact/signals";
 import { count, milliseconds, plural } from "../format";
 import { Icon } from "../shell/icons";
 import type { View } from "../state/address";
+import { matching } from "../state/facets";
 import { phase, results, seed } from "../state/searching";
 import { selectAll } from "../state/selection";
 import { address, filterCount, go, narrow, stats } from "../state/store";
@@ -16,7 +17,7 @@ export const keysShown = signal(false);
 
 const TITLES = {
   sample: "From the archive",
-  browse: "What the filters leave",
+  browse: "Matching the filters",
   search: "Most alike",
 };
 
@@ -64,15 +65,15 @@ export function Bar() {
         <Icon name="check" />
       </button>
       <button
-        class="icon-button"
+        class="button"
         id="export-button"
         type="button"
-        aria-label="Export"
         title="Export"
         disabled={!any}
         onClick={openExport}
       >
         <Icon name="download" />
+        <span>Export</span>
       </button>
       <button
         class="icon-button wide"
@@ -95,7 +96,11 @@ function statusOf(): string {
   const shown = held.tiles.length;
   const rows = stats.value?.rows;
   if (held.kind === "sample") return `${plural(shown, "picture")} at random`;
-  if (held.kind === "browse") return `${plural(shown, "picture")} of them`;
+  if (held.kind === "browse") {
+    const all = matching.value?.matching;
+    const whole = plural(all ?? shown, "picture");
+    return all === undefined || shown >= all ? whole : `${count(shown)} of ${whole}`;
+  }
   const of = held.matching ?? rows;
   const least = address.value.minScore;
   const found =

@@ -132,7 +132,7 @@ function Uses({ tile }: { tile: TileOut }) {
         </button>
       )}
       <button class="button small" type="button" id="details-search" onClick={() => searchBy(tile)}>
-        <Icon name="search" /> Search by this alone
+        <Icon name="search" /> Search by this
       </button>
       <button class="button small" type="button" onClick={() => void snipTile(tile)}>
         <Icon name="crop" /> Cut out

@@ -3,7 +3,7 @@
 import { signal } from "@preact/signals";
 import { useRef, useState } from "preact/hooks";
 import * as api from "../api";
-import { bytes, count, plural, stopped } from "../format";
+import { bytes, count, plural, sentence } from "../format";
 import { matching } from "../state/facets";
 import { askOf, filterOf } from "../state/request";
 import { results } from "../state/searching";
@@ -46,9 +46,9 @@ function choices(): { which: Which; name: string }[] {
       ? [{ which: "selection" as const, name: `The ${plural(ticked, "selected picture")}` }]
       : []),
     ...(onPage
-      ? [{ which: "shown" as const, name: `The ${plural(onPage, "picture")} shown` }]
+      ? [{ which: "shown" as const, name: `The ${plural(onPage, "picture")} shown${hasQuery.value ? ", without scores" : ""}` }]
       : []),
-    ...(hasQuery.value ? [{ which: "search" as const, name: "The whole search, best first" }] : []),
+    ...(hasQuery.value ? [{ which: "search" as const, name: "The whole search with scores, best first" }] : []),
     ...(!hasQuery.value && filterOf(address.value.filters)
       ? [
           {
@@ -204,7 +204,7 @@ function Dialog({ onClose }: { onClose: () => void }) {
 }
 
 function reasonOf(error: unknown): string {
-  if (error instanceof api.Problem) return `${error.title}: ${stopped(error.message)}`;
+  if (error instanceof api.Problem) return `${error.title}. ${sentence(error.message)}`;
   // The connection broke after the first bytes: what came is not whole, and is thrown away.
   if (error instanceof TypeError) {
     return "The transfer broke off and nothing was kept. Try again; if it stays so, export fewer, or look at the server's log.";

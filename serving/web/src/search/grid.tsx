@@ -8,6 +8,7 @@ import { inspected, pointed } from "../state/store";
 import { act } from "./acting";
 import { Card } from "./card";
 import { columnsOf, moved } from "./grid-keys";
+import { tries } from "./picture";
 
 const SKELETONS = 18;
 
@@ -29,6 +30,7 @@ export function Grid() {
     () =>
       effect(() => {
         if (searches.value) beginAtTop(list.current, active, hadFocus.current);
+        tries.value = searches.value;
       }),
     [],
   );

@@ -11,7 +11,8 @@ const SHOWN = 60;
 export function LabelFilter() {
   const [sought, setSought] = useState("");
   const known = whole.value;
-  if (!known?.labels.length) return <p class="meta">No picture of this archive has a label.</p>;
+  if (!known) return <p class="meta">…</p>;
+  if (!known.labels.length) return <p class="meta">No picture of this archive has a label.</p>;
   const counts = new Map(anyLabel.value?.labels.map(({ label, count: n }) => [label, n]));
   const chosen = address.value.filters.labels;
   const names = known.labels.map(({ label }) => label);

@@ -4,8 +4,9 @@ import { effect, signal, untracked } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type { WorldMap } from "../map/world-map";
 import { Icon } from "../shell/icons";
+import { spread } from "../projection/groups";
 import { tileExample } from "../state/examples";
-import { report, results, searches, tilesMatching } from "../state/searching";
+import { idsMatching, report, results, searches } from "../state/searching";
 import { selectedIds } from "../state/selection";
 import {
   address,
@@ -19,7 +20,8 @@ import {
 } from "../state/store";
 import { NO_FILTERS } from "../state/address";
 
-const SNIPPED = 8; // tiles of a region to search by
+const SNIPPED = 8; // tiles of a region to search by,
+const LOOKED_AT = 400; // spread evenly over so many of those that touch it
 
 /** The map on the page, for what wants to draw in it. */
 export const worldMap = signal<WorldMap | null>(null);
@@ -49,7 +51,7 @@ export function MapPane() {
       {failed.value && <p class="notice">{failed.value}</p>}
       {address.value.filters.region && (
         <div class="region-bar">
-          <span>Filtering by this region</span>
+          <span>In this region</span>
           <button class="button small primary" type="button" onClick={() => void searchByRegion()}>
             <Icon name="search" /> Search by what is in it
           </button>
@@ -74,12 +76,13 @@ function show(Made: typeof WorldMap, target: HTMLElement): () => void {
         (results.value?.tiles ?? []).map(({ tile_id, bounds }) => ({ tile_id, bounds })),
       ),
     ),
+    effect(() => map.setRegion(address.value.filters.region)),
     effect(() => {
       if (searches.value && untracked(() => results.value?.tiles.length)) map.fit();
     }),
     effect(() => map.setMarked(positiveIds.value, negativeIds.value, new Set(selectedIds.value))),
     effect(() => map.highlight(pointed.value ?? inspected.value?.tile_id ?? null)),
-    effect(() => map.setRegion(address.value.filters.region)),
+    effect(() => map.reveal(inspected.value?.bounds ?? null)),
     effect(() => map.setDay(inspected.value?.datetime?.slice(0, 10) ?? null)),
   ];
   worldMap.value = map;
@@ -102,11 +105,13 @@ function pick(id: string): void {
 async function searchByRegion(): Promise<void> {
   const { region } = address.peek().filters;
   try {
-    const tiles = await tilesMatching({ ...NO_FILTERS, region }, SNIPPED);
-    if (!tiles.length) return tell("No picture of the archive touches this region: draw another.");
+    const ids = await idsMatching({ ...NO_FILTERS, region }, LOOKED_AT);
+    if (!ids.length) return tell("No picture of the archive touches this region: draw another.");
     const { filters } = address.peek();
-    const positive = tiles.map((tile) => tileExample(tile.tile_id));
-    go({ positive, negative: [], filters: { ...filters, region: null } });
+    const chosen = spread(ids, SNIPPED);
+    go({ positive: chosen.map(tileExample), negative: [], filters: { ...filters, region: null } });
+    if (chosen.length < ids.length)
+      tell(`Searching the whole archive by ${chosen.length} of the pictures in the region.`);
   } catch (error) {
     report(error, () => void searchByRegion());
   }

@@ -1,7 +1,7 @@
 // What went wrong and what to do; or that one must wait.
 
-import { stopped } from "../format";
-import { phase, results, trouble } from "../state/searching";
+import { sentence } from "../format";
+import { keyAsked, phase, results, trouble } from "../state/searching";
 import { address, clearFilters, filterCount, go, stats } from "../state/store";
 import { START } from "../state/address";
 import { choosePicture } from "./intake";
@@ -13,10 +13,11 @@ export function Notice() {
     return (
       <section class="notice waiting" id="notice" role="alert">
         <h2>{loading ? "One moment" : "The server is busy"}</h2>
-        <p>The server says: {stopped(what.problem.message)} This page tries again by itself.</p>
+        <p>The server says: {sentence(what.problem.message)} This page tries again by itself.</p>
       </section>
     );
   }
+  if (what?.problem.status === 401) return <SignedOut />;
   if (what)
     return (
       <Trouble
@@ -29,6 +30,18 @@ export function Notice() {
   if (phase.value === "done" && results.value?.tiles.length === 0) return <Empty />;
   return null;
 }
+
+const SignedOut = () => (
+  <section class="notice" id="notice">
+    <h2>This archive asks for a key</h2>
+    <p>Its pictures are shown to those who sign in with an API key.</p>
+    <div class="buttons">
+      <button class="button primary" type="button" onClick={() => (keyAsked.value = true)}>
+        Sign in
+      </button>
+    </div>
+  </section>
+);
 
 function Trouble({
   title,
@@ -45,7 +58,7 @@ function Trouble({
   return (
     <section class="notice" id="notice" role="alert">
       <h2>{title}</h2>
-      <p>{stopped(text)}</p>
+      <p>{sentence(text)}</p>
       <div class="buttons">
         {mine ? (
           <button class="button" type="button" onClick={() => choosePicture("file")}>

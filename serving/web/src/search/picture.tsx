@@ -1,6 +1,10 @@
 // A picture, or words in its place when it cannot be shown.
 
+import { signal } from "@preact/signals";
 import { useState } from "preact/hooks";
+
+/** Counted up, pictures that could not be had are asked for again: the server may be back. */
+export const tries = signal(0);
 
 interface PictureProps {
   src: string;
@@ -16,7 +20,8 @@ export function Picture({
   lazy = true,
 }: PictureProps) {
   const [failed, setFailed] = useState("");
-  if (failed === src) return <span class="broken">{instead}</span>;
+  const asked = `${tries.value} ${src}`;
+  if (failed === asked) return <span class="broken">{instead}</span>;
   return (
     <img
       src={src}
@@ -24,7 +29,7 @@ export function Picture({
       decoding="async"
       loading={lazy ? "lazy" : "eager"}
       draggable={false}
-      onError={() => setFailed(src)}
+      onError={() => setFailed(asked)}
     />
   );
 }

@@ -32,7 +32,11 @@ export function Rail() {
         <p id="matching" aria-live="polite">
           {left === undefined ? "…" : <b>{count(left)}</b>}
           {rows !== undefined && left !== undefined && (
-            <span class="meta"> of {count(rows)} pictures</span>
+            <span class="meta">
+              {" "}
+              of {count(rows)}
+              {filterCount.value ? "" : " pictures"}
+            </span>
           )}
         </p>
         {filterCount.value > 0 && (

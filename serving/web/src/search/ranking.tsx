@@ -31,7 +31,7 @@ export function Ranking() {
       <LeastScore />
       {negative.length > 0 && strategy === "mean" && (
         <label class="field">
-          <span class="name">Weight of the unlike ones</span>
+          <span class="name">Weight of the unlike examples</span>
           <span class="slider">
             <input
               type="range"
@@ -72,7 +72,7 @@ function LeastScore() {
   return (
     <div class="field">
       <label class="name" for="least">
-        {shown > 0 ? "Find all that are at least so alike" : "Move to find all above a similarity"}
+        Find all with a score of at least
       </label>
       <span class="slider barred">
         <ScoreBars least={shown} />

@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import * as api from "../api";
-import { stopped } from "../format";
+import { sentence } from "../format";
 import { keyAsked, signedIn } from "../state/searching";
 import { Modal } from "./modal";
 
@@ -31,7 +31,7 @@ function Form() {
       signedIn();
     } catch (error) {
       if (!(error instanceof api.Problem)) throw error;
-      setTrouble(stopped(error.message));
+      setTrouble(sentence(error.message));
     } finally {
       setBusy(false);
     }
@@ -46,6 +46,7 @@ function Form() {
           id="key"
           autocomplete="current-password"
           required
+          autoFocus
           value={key}
           onInput={(event) => setKey(event.currentTarget.value)}
         />

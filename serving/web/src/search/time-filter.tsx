@@ -16,7 +16,8 @@ const MONTHS = Array.from({ length: 12 }, (_, i) => ({
 }));
 
 export function TimeFilter() {
-  const all = whole.value?.months ?? [];
+  if (!whole.value) return <p class="meta">…</p>;
+  const all = whole.value.months;
   if (!all.length) return <p class="meta">No picture of this archive has a date.</p>;
   return (
     <div class="time">

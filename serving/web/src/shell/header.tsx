@@ -32,7 +32,8 @@ export function Header({ page, stats, onHome, onSignOut }: HeaderProps) {
           Search
         </a>
         <a href="/map" aria-current={page === "map" ? "page" : undefined}>
-          Map<span class="wide"> of likeness</span>
+          <span class="wide">Map of likeness</span>
+          <span class="slim">Likeness</span>
         </a>
       </nav>
       <p class="facts" id="facts">

@@ -44,8 +44,12 @@ export const isHit = (tile: TileOut | Hit): tile is Hit => "score" in tile;
 export function report(error: unknown, again: () => void = refresh): void {
   if (api.isAbort(error)) return;
   if (!(error instanceof api.Problem)) throw error;
-  if (error.status === 401) keyAsked.value = true;
-  else trouble.value = { problem: error, again };
+  trouble.value = { problem: error, again };
+  if (error.status !== 401) return;
+  // Nothing stays in view that only those signed in may see.
+  results.value = null;
+  inspected.value = null;
+  keyAsked.value = true;
 }
 
 /** Asks again what the address says. */
@@ -82,7 +86,7 @@ async function load(
   const plain = { kind, cursor: null, matching: null, metric, tookMs: 0 };
   if (kind === "sample") return { ...plain, tiles: await api.sample(SAMPLE, seed.peek(), signal) };
   if (kind === "browse") {
-    return { ...plain, tiles: await tilesMatching(asked.filters, SAMPLE, signal) };
+    return { ...plain, ...(await browsed(asked.filters, Number(cursor ?? 0), signal)) };
   }
   const k = Math.min(
     asked.minScore === null ? asked.k : Math.max(asked.k, TOGETHER),
@@ -101,18 +105,24 @@ async function load(
   };
 }
 
-/** Some tiles that a filter leaves. */
-export async function tilesMatching(
+/** The first ``limit`` tiles that a filter leaves, in the archive's order. */
+export async function idsMatching(
   filters: Address["filters"],
   limit: number,
   signal?: AbortSignal,
-): Promise<TileOut[]> {
-  const filter = filterOf(filters);
-  if (!filter) return api.sample(limit, 0, signal);
+): Promise<string[]> {
+  const filter = filterOf(filters) ?? {};
   const answer = await api.exported({ format: "geojson", filter, limit }, signal);
   const { features } = (await answer.json()) as GeoJSON.FeatureCollection;
-  const ids = features.map((feature) => String(feature.properties?.["tile_id"]));
-  return Promise.all(ids.map((id) => api.tile(id, signal)));
+  return features.map((feature) => String(feature.properties?.["tile_id"]));
+}
+
+/** The page of what a filter leaves that begins after ``seen`` tiles; its cursor counts them. */
+async function browsed(filters: Address["filters"], seen: number, signal: AbortSignal) {
+  // One more than the page tells whether there is another.
+  const ids = (await idsMatching(filters, seen + SAMPLE + 1, signal)).slice(seen);
+  const tiles = await Promise.all(ids.slice(0, SAMPLE).map((id) => api.tile(id, signal)));
+  return { tiles, cursor: ids.length > SAMPLE ? String(seen + SAMPLE) : null };
 }
 
 /** Loads the next page. */
@@ -126,7 +136,7 @@ async function next(signal: AbortSignal): Promise<void> {
   if (!before?.cursor) return;
   phase.value = "more";
   try {
-    const page = await load(address.peek(), "search", before.cursor, signal);
+    const page = await load(address.peek(), before.kind, before.cursor, signal);
     results.value = { ...page, tiles: [...before.tiles, ...page.tiles] };
     phase.value = "done";
   } catch (error) {
@@ -141,7 +151,7 @@ async function next(signal: AbortSignal): Promise<void> {
 
 /** All above a similarity were asked for: page after page, as far as it is sensible to show. */
 async function theRest(signal: AbortSignal): Promise<void> {
-  if (address.peek().minScore === null) return;
+  if (address.peek().minScore === null || results.peek()?.kind !== "search") return;
   while (results.peek()?.cursor && (results.peek()?.tiles.length ?? 0) < MOST_SHOWN) {
     await next(signal);
   }
