@@ -98,9 +98,12 @@ class EmbeddingMaps:
         with lock:
             try:
                 computed(place, rows, metric, self._children)
+            except FileNotFoundError as error:
+                # Another generation serves, and what was kept for this one has been removed.
+                logger.info("the embedding map of %s is given up: %s", place.folder.name, error)
             except Exception:
-                if self._children.closed or not place.folder.exists():
-                    return  # the generation is no longer served, and was removed from the cache
+                if self._children.closed:
+                    return
                 logger.exception("the embedding map of %s failed", place.folder.name)
                 self._failed_at[place.folder.name] = time.monotonic()
 

@@ -7,6 +7,7 @@ it lies.
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -178,10 +179,13 @@ def _cells(column: pa.Array, name: str) -> memoryview | _Sparse | _Unknown | _Te
     return _numbers(column, codes.get(name, "d"))
 
 
-def read_blocks(path: Path) -> tuple[Block, ...]:
-    """The blocks of a mapped Arrow file, in order."""
-    reader = pa.ipc.open_file(pa.memory_map(str(path)))
-    return tuple(Block(reader.get_batch(i)) for i in range(reader.num_record_batches))
+def read_blocks(path: Path) -> tuple[tuple[Block, ...], mmap.mmap]:
+    """The blocks of a mapped Arrow file, in order, and the memory that they lie in."""
+    with path.open("rb") as file:
+        memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    reader = pa.ipc.open_file(pa.py_buffer(memory))
+    blocks = (Block(reader.get_batch(i)) for i in range(reader.num_record_batches))
+    return tuple(blocks), memory
 
 
 def write_arrow(source: Path, rows: int, target: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import mmap
 from bisect import bisect_right
 from collections.abc import Iterator
 from functools import lru_cache, partial
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pyarrow as pa
@@ -20,12 +22,13 @@ from serving.engine.built import built
 from serving.engine.handles import most_open
 from serving.engine.progress import cores, for_each
 from serving.engine.regions import Mask
+from serving.engine.resident import LEAST_BYTES, Resident
 from serving.engine.sync import LocalFiles
 from serving.engine.zones import ZONE, Zones, zone_of
 
 __all__ = ["Rows", "Tile"]
 
-_MAPPED_BYTES = 512 << 20  # of Arrow files kept open: as much may become resident
+_MAPPED_BYTES = 512 << 20  # of Arrow files kept open
 _IDS, _ZONES, _ZONES_FILE = "tile_ids", "zones", "zones.npy"
 
 
@@ -40,7 +43,9 @@ class Rows:
         self._files = arrow_files
         self._ids: tile_ids.TileIds | None = None  # an empty archive has none
         self._kept = _most_kept(arrow_files)
-        self._blocks = lru_cache(maxsize=self._kept)(self._open)
+        self._blocks = lru_cache(maxsize=self._kept)(self._keep)
+        self._memory: WeakValueDictionary[int, mmap.mmap] = WeakValueDictionary()
+        self._resident = Resident() if _size(arrow_files) > LEAST_BYTES else None
         self._index_zones()
 
     @classmethod
@@ -88,11 +93,20 @@ class Rows:
         np.save(folder / _ZONES_FILE, np.concatenate(zones))
 
     def _open(self, shard: int) -> tuple[Block, ...]:
-        return read_blocks(self._files[shard])
+        return read_blocks(self._files[shard])[0]
+
+    def _keep(self, shard: int) -> tuple[Block, ...]:
+        blocks, memory = read_blocks(self._files[shard])
+        self._memory[shard] = memory
+        return blocks
 
     def tiles(self, row_ids: Ids) -> list[Tile]:
         """(m,) row ids, in any order and repeated or not -> their tiles in that order."""
-        return [block.tile(row) for block, row in self._places(row_ids)]
+        found = [block.tile(row) for block, row in self._places(row_ids)]
+        if self._resident is not None:
+            shards = self._bases.locate(row_ids)[0].tolist()
+            self._resident.note(filter(None, map(self._memory.get, shards)))
+        return found
 
     def place(self, row_id: int) -> tuple[Block, int]:
         """The block of a row and its row there; IndexError for an id out of range."""
@@ -151,9 +165,13 @@ class Rows:
         self._blocks.cache_clear()
 
 
+def _size(files: list[Path]) -> int:
+    return sum(file.stat().st_size for file in files)
+
+
 def _most_kept(files: list[Path]) -> int:
     """How many of these files to keep mapped."""
-    size = sum(file.stat().st_size for file in files) / max(1, len(files))
+    size = _size(files) / max(1, len(files))
     return max(1, min(most_open(), int(_MAPPED_BYTES / max(1.0, size))))
 
 

@@ -6,6 +6,7 @@ search in a mapped file, and the caller compares strings, as two ids may share a
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from serving.engine.bases import Ids
+from serving.engine.resident import LEAST_BYTES, Resident
 
 Hashes = NDArray[np.uint64]
 Batches = Callable[[], Iterator[pa.StringArray]]
@@ -85,8 +87,12 @@ class TileIds:
     """The look-up of one generation, mapped from a folder that ``write`` filled."""
 
     def __init__(self, folder: Path) -> None:
-        self._hashes = _mapped(folder / _HASHES)
-        self._rows = _mapped(folder / _ROWS)
+        hashes, rows = _mapped(folder / _HASHES), _mapped(folder / _ROWS)
+        self._hashes, self._rows = np.asarray(hashes), np.asarray(rows)
+        bases: tuple[Any, ...] = (hashes.base, rows.base)
+        self._memories = [base for base in bases if isinstance(base, mmap.mmap)]
+        large = hashes.nbytes + rows.nbytes > LEAST_BYTES
+        self._resident = Resident() if large else None
 
     def candidates(self, tile_id: str) -> Ids:
         """Row ids, ascending, of every tile whose id has this hash."""
@@ -95,11 +101,15 @@ class TileIds:
         end = first
         while end < len(self._hashes) and self._hashes[end] == wanted:
             end += 1
-        return np.sort(self._rows[first:end])
+        found = np.sort(self._rows[first:end])
+        if self._resident is not None:
+            self._resident.note(self._memories)
+        return found
 
 
 def _mapped(path: Path) -> NDArray[Any]:
-    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return mapped
 
 
 def write(folder: Path, rows: int, batches: Batches, bucket_rows: int = _BUCKET_ROWS) -> None:

@@ -85,7 +85,7 @@ def serve_with_workers(
             for process in self.processes:
                 # Else, of a worker that is killed while it is asked for a sign of life, the pipe
                 # would stay open here, and none be replaced until that is given up.
-                pass  # TOGGLE
+                process.child_conn.close()
             super().keep_subprocess_alive()
             if not self.told and all(process.is_ready() for process in self.processes):
                 self.told = True

@@ -1,5 +1,4 @@
-"""What broke a server once: bodies that cost more than they weigh, clients that hold on to things,
-work that goes on for nobody."""
+"""What broke a server once: costly bodies, clients that hold on, work that goes on for nobody."""
 
 from __future__ import annotations
 
@@ -22,8 +21,10 @@ import httpx
 import numpy as np
 import pytest
 from fastapi import Request
+from starlette.types import Message, Receive, Scope, Send
 
 from featurizer import manifest
+from featurizer.spec import Metric
 from serving import deadline
 from serving.app import create_app
 from serving.asking import asked_of
@@ -208,11 +209,11 @@ class TestHoldingOn:
         monkeypatch.setattr(bounds, "time", SimpleNamespace(monotonic=lambda: now.t))
         sent = []
 
-        async def send(message) -> None:  # type: ignore[no-untyped-def]
+        async def send(message: Message) -> None:
             sent.append(message)
             now.t += 20.0  # each part is waited for
 
-        async def parts(scope, receive, send) -> None:  # type: ignore[no-untyped-def]
+        async def parts(scope: Scope, receive: Receive, send: Send) -> None:
             await send({"type": "http.response.start", "status": 200, "headers": []})
             for _ in range(100):
                 await send({"type": "http.response.body", "body": b"x" * 65_536, "more_body": True})
@@ -293,7 +294,7 @@ def test_filters_that_are_kept_count_with_their_texts() -> None:
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-def test_an_endless_duplicate_distance_folds_everything(metric) -> None:  # type: ignore[no-untyped-def]
+def test_an_endless_duplicate_distance_folds_everything(metric: Metric) -> None:
     vectors = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
     duplicates = Duplicates(1e300, metric)
     duplicates.load(vectors)

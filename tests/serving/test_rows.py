@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from featurizer.schema import Row
 from featurizer.tiles import Window, tile_id
 from serving.engine import tile_ids
 from serving.engine.blocks import Tile, write_arrow
+from serving.engine.resident import Resident
 from serving.engine.rows import Rows
 from serving.engine.sync import LocalFiles
 from tests.serving.archive import Archive, build_archive, clustered
@@ -71,6 +73,34 @@ def test_tiles_come_back_as_they_were_written(archive, tmp_path):
     assert rows.tiles(ids) == [as_tile(archive.rows[i]) for i in ids]
     assert rows.tiles(np.empty(0, np.int64)) == []
     assert rows.tiles(np.array([89]))[0].taken.tzinfo is UTC
+
+
+def test_large_files_are_let_go_of_between_reads(archive, tmp_path, monkeypatch):
+    monkeypatch.setattr("serving.engine.rows.LEAST_BYTES", 0)
+    monkeypatch.setattr("serving.engine.tile_ids.LEAST_BYTES", 0)
+    rows = opened(archive, tmp_path)
+    for _ in range(200):
+        assert rows.tiles(np.array([3, 89])) == [as_tile(archive.rows[i]) for i in (3, 89)]
+        assert 50 in rows.rows_of(archive.tile_ids[50])
+
+
+def test_given_back_pages_are_resident_no_more(tmp_path):
+    place = tmp_path / "file"
+    place.write_bytes(bytes(64 << 20))
+    with place.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory:
+        resident = Resident(reads_between=2)
+        assert not any(memory[::4096])
+        touched = file_pages()
+        resident.note([memory])
+        assert file_pages() > touched - 1000
+        resident.note([memory])
+        assert file_pages() < touched - 15_000  # of 16,384
+        assert not any(memory[::4096])
+
+
+def file_pages() -> int:
+    """Pages of files that this process holds."""
+    return int(Path("/proc/self/statm").read_text().split()[2])
 
 
 def test_a_shard_of_several_batches(archive, tmp_path, monkeypatch):
