@@ -60,6 +60,7 @@ _DESCRIPTION = (
     "`Authorization: Bearer KEY` or `X-API-Key`."
 )
 _ROUTES = (search, embed, facets, export, tiles, map, stats, session, admin, health, pages)
+_YOUNG_OBJECTS = 10_000  # before a round: an answer of ten hits makes some hundreds
 _TOLD = (HEADER, "Retry-After", "ETag", "Content-Disposition")  # to pages of other origins
 _RATES = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 
@@ -203,6 +204,7 @@ def settle_libraries() -> None:
 
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_YOUNG_OBJECTS, 10, 10)
 
 
 def _lifespan(

@@ -152,10 +152,10 @@ class Block:
     def tile(self, row: int) -> Tile:
         cells = self._cells or self._open()
         ids, uris, xs, ys, widths, heights, labels, times, wests, souths, easts, norths = cells[:12]
-        x, time, west = xs[row], times[row], wests[row]
+        tile_id, x, time, west = ids[row], xs[row], times[row], wests[row]
         return Tile(
-            ids[row],
-            uris[row],
+            tile_id,
+            tile_id if x is None else uris[row],  # the id of a whole image is its uri
             None if x is None else Window(x, ys[row], widths[row], heights[row]),
             labels[row],
             None if time is None else EPOCH + timedelta(microseconds=time),

@@ -22,13 +22,14 @@ from serving.engine.built import built
 from serving.engine.handles import most_open
 from serving.engine.progress import cores, for_each
 from serving.engine.regions import Mask
-from serving.engine.resident import LEAST_BYTES, Resident
+from serving.engine.resident import Resident
 from serving.engine.sync import LocalFiles
 from serving.engine.zones import ZONE, Zones, zone_of
 
 __all__ = ["Rows", "Tile"]
 
 _MAPPED_BYTES = 512 << 20  # of Arrow files kept open
+_RESIDENT_BYTES = 384 << 20  # of all of them: beyond, pages are given back, at 0.1 ms for ten tiles
 _IDS, _ZONES, _ZONES_FILE = "tile_ids", "zones", "zones.npy"
 
 
@@ -45,7 +46,7 @@ class Rows:
         self._kept = _most_kept(arrow_files)
         self._blocks = lru_cache(maxsize=self._kept)(self._keep)
         self._memory: WeakValueDictionary[int, mmap.mmap] = WeakValueDictionary()
-        self._resident = Resident() if _size(arrow_files) > LEAST_BYTES else None
+        self._resident = Resident() if _size(arrow_files) > _RESIDENT_BYTES else None
         self._index_zones()
 
     @classmethod

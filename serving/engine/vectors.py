@@ -37,7 +37,7 @@ class _Mapped:
 
     def take(self, rows: Ids, out: NDArray[np.float16]) -> None:
         # Without clip, which has nothing to clip here, take makes a copy before it writes.
-        np.take(self._rows, rows, axis=0, out=out, mode="clip")
+        self._rows.take(rows, axis=0, out=out, mode="clip")
 
 
 class _Opened:

@@ -1,9 +1,8 @@
 """Requests that wait for the same kind of work, answered together.
 
 Natural batching, as group commit does it: an idle worker takes what there is at once, and what
-arrives while all workers are busy is taken together by the first that is done.  Nobody waits for
-a batch to fill, but where one item alone costs twice its share of a batch: there it waits, a few
-milliseconds at most, for those that are known to be coming.
+arrives while all workers are busy is taken together by the first that is done.  Nobody ever waits
+for a batch to fill.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -34,7 +33,6 @@ class _Entry:
     item: Any
     key: Hashable
     weight: int
-    arrived: float
     answer: asyncio.Future[Any]
 
 
@@ -45,9 +43,9 @@ class Batcher(Generic[Item, Answer]):
     an answer, or the exception that is the answer, for each.  Where it raises for several, each
     is tried alone, so that one item's fault is not the others'.  It runs in threads of
     ``executor``, which must have ``slots`` of them to spare.  Items whose request has been given
-    up are dropped before they cost anything.  With ``patience_s``, a batch waits so long for items
-    that ``coming`` has announced, and idle workers share what there is.  For one event loop;
-    ``name`` stands in the metrics.
+    up are dropped before they cost anything.  ``divided`` leaves other slots their share of what
+    waits, which is quicker where a batch costs what its items do, and wrong where it costs less.
+    For one event loop; ``name`` stands in the metrics.
     """
 
     def __init__(
@@ -58,9 +56,9 @@ class Batcher(Generic[Item, Answer]):
         slots: int,
         max_waiting: int,
         name: str,
-        patience_s: float = 0.0,
+        divided: bool = True,
     ) -> None:
-        self._work, self._executor, self._patience_s = work, executor, patience_s
+        self._work, self._executor, self._divided = work, executor, divided
         self._max_batch, self.slots, self._max_waiting = max_batch, slots, max_waiting
         self.name = name
         self._waiting: deque[_Entry] = deque()
@@ -69,8 +67,6 @@ class Batcher(Generic[Item, Answer]):
         self._begun = 0
         self._under_way: set[int] = set()
         self._item_s = 0.0
-        self._coming = 0
-        self._timer: asyncio.TimerHandle | None = None
         self._sizes = metrics.BATCH_SIZE.labels(name)
         self._refused = metrics.BUSY.labels(name)
 
@@ -85,13 +81,16 @@ class Batcher(Generic[Item, Answer]):
         Only items of equal ``key`` go together; ``weight`` is what one counts of ``max_batch``.
         """
         loop = asyncio.get_running_loop()
-        entry = _Entry(item, key, weight, time.perf_counter(), loop.create_future())
+        entry = _Entry(item, key, weight, loop.create_future())
         with self._changed:
-            if self._running >= self.slots and len(self._waiting) >= self._max_waiting:
+            start = self._running < self.slots
+            if not start and len(self._waiting) >= self._max_waiting:
                 self._refused.inc()
                 raise BusyError(self._advice())
             self._waiting.append(entry)
-        self._begin(loop)
+            self._running += start
+        if start:
+            self._executor.submit(self._serve, loop)
         try:
             answer: Answer = await entry.answer
         except asyncio.CancelledError:
@@ -99,40 +98,6 @@ class Batcher(Generic[Item, Answer]):
                 self._waiting.remove(entry)
             raise
         return answer
-
-    @contextlib.contextmanager
-    def coming(self) -> Iterator[None]:
-        """While an item is made ready that is to be submitted right after: others may wait."""
-        self._coming += 1
-        try:
-            yield
-        finally:
-            self._coming -= 1
-            if not self._coming and self._waiting:
-                self._begin(asyncio.get_running_loop())
-
-    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Starts a worker for what waits, or sees to it that one is started in time."""
-        with self._changed:
-            if not self._waiting or self._running >= self.slots:
-                return
-            left_s = self._left_s()
-            start = min(self.slots - self._running, len(self._waiting)) if left_s <= 0 else 0
-            self._running += start
-        for _ in range(start):
-            self._executor.submit(self._serve, loop)
-        if not start and self._timer is None:
-            self._timer = loop.call_later(left_s, self._begin_late, loop)
-
-    def _begin_late(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._timer = None
-        self._begin(loop)
-
-    def _left_s(self) -> float:
-        """How long the oldest item may still wait for those that are coming."""
-        if not self._coming or not self._patience_s or len(self._waiting) >= self._max_batch:
-            return 0.0
-        return self._waiting[0].arrived + self._patience_s - time.perf_counter()
 
     def _advice(self) -> int:
         """Seconds after which what waits now should be done."""
@@ -143,11 +108,10 @@ class Batcher(Generic[Item, Answer]):
         """A worker: takes batch after batch, without a detour over the loop, until none is left."""
         while True:
             with self._changed:
-                early = bool(self._waiting) and self._left_s() > 0
-                batch = [] if early else self._take()
+                batch = self._take()
                 if not batch:
                     self._running -= 1
-                    break
+                    return
                 number = self._begun = self._begun + 1
                 self._under_way.add(number)
             started = time.perf_counter()
@@ -159,17 +123,10 @@ class Batcher(Generic[Item, Answer]):
                 self._changed.notify_all()
             with contextlib.suppress(RuntimeError):  # the loop was closed: nobody is waiting
                 loop.call_soon_threadsafe(_deliver, batch, answers)
-        if early:
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._begin, loop)
 
     def _take(self) -> list[_Entry]:
-        """The oldest item and those that may go with it, each share of the slots its part.
-
-        Where batches are worth waiting for, a slot that is busy has no share: it would come late.
-        """
-        busy = len(self._under_way) if self._patience_s else 0
-        share = math.ceil(len(self._waiting) / max(1, self.slots - busy))
+        """The oldest item and those that may go with it: its slot's share, or all of them."""
+        share = math.ceil(len(self._waiting) / (self.slots if self._divided else 1))
         batch: list[_Entry] = []
         passed: list[_Entry] = []
         weight = 0

@@ -40,10 +40,13 @@ class PlainSearch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pictures:
-    """Pictures to be embedded, those of one request: each as ``featurizer.preprocess`` gave it."""
+    """Pictures to be embedded, those of one request.
+
+    ``pixels`` gives each as ``featurizer.preprocess`` does; it may have to decode them first.
+    """
 
     featurizer: Featurizer
-    pixels: Sequence[Any]
+    pixels: Callable[[], Sequence[Any]]
 
 
 def answer_together(searches: list[PlainSearch], recall: RecallSampler) -> list[Any]:
@@ -80,11 +83,21 @@ def _finished(search: PlainSearch, found: Found) -> Any:
         return error
 
 
-def embed_together(requests: list[Pictures]) -> list[NDArray[np.float32]]:
-    """(n, d) vectors of each request's n pictures, all out of one pass of the model."""
+def embed_together(requests: list[Pictures]) -> list[NDArray[np.float32] | Exception]:
+    """(n, d) vectors of each request's n pictures, all out of one pass of the model.
+
+    In place of vectors, what ``pixels`` raised.
+    """
+    answers: list[Any] = []
+    for request in requests:
+        try:
+            answers.append(list(request.pixels()))
+        except Exception as error:  # noqa: BLE001 - the answer to this request alone
+            answers.append(error)
     started = time.perf_counter()
-    pixels = [picture for request in requests for picture in request.pixels]
-    vectors = requests[0].featurizer.forward_together(pixels)
+    ready = [pixels for pixels in answers if isinstance(pixels, list)]
+    vectors = requests[0].featurizer.forward_together([one for pixels in ready for one in pixels])
     metrics.observe_stage("embed", time.perf_counter() - started)
-    ends = np.cumsum([len(request.pixels) for request in requests])[:-1]
-    return np.split(vectors, ends)
+    ends = np.cumsum([len(pixels) for pixels in ready])[:-1]
+    parts = iter(np.split(vectors, ends))
+    return [next(parts) if isinstance(answer, list) else answer for answer in answers]

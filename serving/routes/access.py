@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
-_EMBED_PATIENCE_S = 0.006  # a picture alone costs the model twice what it costs among eight
+_DECODED_ASIDE_BYTES = 256 << 10  # of pictures that would hold up those of other requests
 _MAX_SEARCHES = 32  # of one batch: more answers at once only make the first of them wait
 
 
@@ -61,7 +61,7 @@ class Access:
             settings.max_embed_batch,
             threads,
             _one_torch_thread,
-            _EMBED_PATIENCE_S,
+            divided=False,
         )
         self.computer: Batcher[Callable[[], Any], Any] = self._queue("compute", _run, 1, threads)
         self.reader: Batcher[Callable[[], Any], Any] = self._queue("read", _run, 1, 2 * threads)
@@ -73,12 +73,11 @@ class Access:
         max_batch: int,
         threads: int,
         prepare: Callable[[], None] | None = None,
-        patience_s: float = 0.0,
+        divided: bool = True,
     ) -> Batcher[Any, Any]:
         pool = ThreadPoolExecutor(threads, name, prepare)
         self._pools.append(pool)
-        most = self.settings.max_queue
-        return Batcher(work, pool, max_batch, threads, most, name, patience_s)
+        return Batcher(work, pool, max_batch, threads, self.settings.max_queue, name, divided)
 
     @property
     def queues(self) -> tuple[Batcher[Any, Any], ...]:
@@ -101,14 +100,19 @@ class Access:
         """What ``search.finish`` made of the rows found; BusyError where too many wait."""
         return await self.searcher.submit(search, search.key)
 
-    async def embed(self, service: SearchService, pixels: Sequence[Any]) -> NDArray[np.float32]:
-        """(n, d) vectors of what ``service.prepare`` gave, in a pass shared with other requests."""
+    async def embed(
+        self, service: SearchService, pixels: Callable[[], Sequence[Any]], count: int
+    ) -> NDArray[np.float32]:
+        """(n, d) vectors of what ``pixels`` gives, in a pass shared with other requests.
+
+        ``pixels`` is called in the thread of the pass and gives what ``service.prepare`` does.
+        """
         featurizer = service.featurizer
         # Passes of a CPU share its cores, each on one; a GPU does one after the other anyway.
         gpu = featurizer.device.type == "cuda"
         self.embedder.slots = 1 if gpu else self.settings.query_threads
         pictures = Pictures(featurizer, pixels)
-        return await self.embedder.submit(pictures, id(featurizer), len(pixels))
+        return await self.embedder.submit(pictures, id(featurizer), count)
 
 
 def _one_torch_thread() -> None:
@@ -144,11 +148,18 @@ async def compute(request: Request, work: Callable[[], Answer]) -> Answer:
 async def embed_pictures(
     request: Request, service: SearchService, uploads: Sequence[Upload]
 ) -> NDArray[np.float32]:
-    """(n, d) what the model makes of uploads, decoded in a thread, with those of other requests."""
+    """(n, d) what the model makes of uploads, in a pass shared with other requests.
+
+    Small ones are decoded in the thread of that pass: what comes meanwhile then waits together,
+    and a pass over eight pictures costs each of them half of what one over each would.
+    """
     access = access_of(request)
-    with access.embedder.coming():
+    if sum(len(upload.data) for upload in uploads) > _DECODED_ASIDE_BYTES:
         ready = await compute(request, lambda: service.prepare(uploads))
-    return await access.embed(service, ready)
+        return await access.embed(service, lambda: ready, len(ready))
+    with deadline.within(access.settings.request_timeout_s):
+        prepare = _in_context(lambda: service.prepare(uploads))
+    return await access.embed(service, prepare, len(uploads))
 
 
 async def read(request: Request, work: Callable[[], Answer]) -> Answer:

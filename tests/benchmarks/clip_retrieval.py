@@ -65,6 +65,7 @@ class ClipRetrieval:
 def _request(vector: list[float]) -> bytes:
     asked = {
         "embedding_input": vector,
+        "indice_name": "archive",
         "modality": "image",
         "num_images": K,
         "num_result_ids": K,

@@ -77,57 +77,18 @@ def test_slots_share_what_waits(pool, work):
     assert max(map(len, work.batches)) == 4  # half of the eight that waited
 
 
-def test_a_patient_batch_waits_for_what_is_coming(pool, work):
-    work.gate.set()
-
+def test_where_slots_do_not_share_one_takes_all_that_waits(pool, work):
     async def run():
-        batcher = Batcher(work, pool, 8, 2, 100, "test", patience_s=5.0)
-        with batcher.coming():
-            first = asyncio.create_task(batcher.submit(0))
-            await asyncio.sleep(0.02)
-            assert work.batches == []
-            second = asyncio.create_task(batcher.submit(1))
-            await asyncio.sleep(0)
-        return await asyncio.wait_for(asyncio.gather(first, second), 2)
+        batcher = Batcher(work, pool, 6, 2, 100, "test", divided=False)
+        firsts = [asyncio.create_task(batcher.submit(i)) for i in range(2)]
+        await entered(work, 2)
+        others = [asyncio.create_task(batcher.submit(i)) for i in range(2, 10)]
+        await asyncio.sleep(0.01)
+        work.gate.set()
+        return await asyncio.gather(*firsts, *others)
 
-    assert asyncio.run(run()) == [0, 2]
-    assert sorted(item for batch in work.batches for item in batch) == [0, 1]
-
-
-def test_patience_ends_where_what_is_coming_does_not_come(pool, work):
-    work.gate.set()
-
-    async def run():
-        batcher = Batcher(work, pool, 8, 1, 100, "test", patience_s=0.05)
-        with batcher.coming():
-            started = time.perf_counter()
-            answers = await asyncio.gather(batcher.submit(0), batcher.submit(1))
-            return answers, time.perf_counter() - started
-
-    answers, waited = asyncio.run(run())
-    assert answers == [0, 2] and work.batches == [[0, 1]]
-    assert 0.04 < waited < 5
-
-
-def test_a_full_batch_waits_for_nobody(pool, work):
-    work.gate.set()
-
-    async def run():
-        batcher = Batcher(work, pool, 2, 1, 100, "test", patience_s=60.0)
-        with batcher.coming():
-            return await asyncio.wait_for(asyncio.gather(*map(batcher.submit, range(4))), 5)
-
-    assert asyncio.run(run()) == [0, 2, 4, 6]
-
-
-def test_nobody_waits_where_nothing_is_coming(pool, work):
-    work.gate.set()
-
-    async def run():
-        batcher = Batcher(work, pool, 8, 1, 100, "test", patience_s=60.0)
-        return await asyncio.wait_for(batcher.submit(1), 5)
-
-    assert asyncio.run(run()) == 2
+    assert asyncio.run(run()) == [2 * i for i in range(10)]
+    assert max(map(len, work.batches)) == 6  # of the eight that waited, the most that go together
 
 
 def test_more_than_may_wait_is_refused_at_once_with_a_time_to_come_back(pool, work):
