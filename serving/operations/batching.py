@@ -43,8 +43,8 @@ class Batcher(Generic[Item, Answer]):
     an answer, or the exception that is the answer, for each.  Where it raises for several, each
     is tried alone, so that one item's fault is not the others'.  It runs in threads of
     ``executor``, which must have ``slots`` of them to spare.  Items whose request has been given
-    up are dropped before they cost anything.  ``divided`` leaves other slots their share of what
-    waits, which is quicker where a batch costs what its items do, and wrong where it costs less.
+    up are dropped before they cost anything.  A slot takes its share of what waits, or with
+    ``balanced`` of all there is: larger batches, where those cost less than their items alone.
     For one event loop; ``name`` stands in the metrics.
     """
 
@@ -56,9 +56,9 @@ class Batcher(Generic[Item, Answer]):
         slots: int,
         max_waiting: int,
         name: str,
-        divided: bool = True,
+        balanced: bool = False,
     ) -> None:
-        self._work, self._executor, self._divided = work, executor, divided
+        self._work, self._executor, self._balanced = work, executor, balanced
         self._max_batch, self.slots, self._max_waiting = max_batch, slots, max_waiting
         self.name = name
         self._waiting: deque[_Entry] = deque()
@@ -66,6 +66,7 @@ class Batcher(Generic[Item, Answer]):
         self._running = 0
         self._begun = 0
         self._under_way: set[int] = set()
+        self._worked_on = 0
         self._item_s = 0.0
         self._sizes = metrics.BATCH_SIZE.labels(name)
         self._refused = metrics.BUSY.labels(name)
@@ -114,19 +115,22 @@ class Batcher(Generic[Item, Answer]):
                     return
                 number = self._begun = self._begun + 1
                 self._under_way.add(number)
+                self._worked_on += len(batch)
             started = time.perf_counter()
             answers = self._answers(batch)
             spent = (time.perf_counter() - started) / len(batch)
             with self._changed:
                 self._item_s += _SMOOTHING * (spent - self._item_s)
                 self._under_way.discard(number)
+                self._worked_on -= len(batch)
                 self._changed.notify_all()
             with contextlib.suppress(RuntimeError):  # the loop was closed: nobody is waiting
                 loop.call_soon_threadsafe(_deliver, batch, answers)
 
     def _take(self) -> list[_Entry]:
-        """The oldest item and those that may go with it: its slot's share, or all of them."""
-        share = math.ceil(len(self._waiting) / (self.slots if self._divided else 1))
+        """The oldest item and those that may go with it, each share of the slots its part."""
+        among = len(self._waiting) + (self._worked_on if self._balanced else 0)
+        share = math.ceil(among / self.slots)
         batch: list[_Entry] = []
         passed: list[_Entry] = []
         weight = 0

@@ -61,7 +61,7 @@ class Access:
             settings.max_embed_batch,
             threads,
             _one_torch_thread,
-            divided=False,
+            balanced=True,
         )
         self.computer: Batcher[Callable[[], Any], Any] = self._queue("compute", _run, 1, threads)
         self.reader: Batcher[Callable[[], Any], Any] = self._queue("read", _run, 1, 2 * threads)
@@ -73,11 +73,11 @@ class Access:
         max_batch: int,
         threads: int,
         prepare: Callable[[], None] | None = None,
-        divided: bool = True,
+        balanced: bool = False,
     ) -> Batcher[Any, Any]:
         pool = ThreadPoolExecutor(threads, name, prepare)
         self._pools.append(pool)
-        return Batcher(work, pool, max_batch, threads, self.settings.max_queue, name, divided)
+        return Batcher(work, pool, max_batch, threads, self.settings.max_queue, name, balanced)
 
     @property
     def queues(self) -> tuple[Batcher[Any, Any], ...]:

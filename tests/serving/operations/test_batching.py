@@ -77,18 +77,18 @@ def test_slots_share_what_waits(pool, work):
     assert max(map(len, work.batches)) == 4  # half of the eight that waited
 
 
-def test_where_slots_do_not_share_one_takes_all_that_waits(pool, work):
+def test_balanced_slots_share_all_there_is(pool, work):
     async def run():
-        batcher = Batcher(work, pool, 6, 2, 100, "test", divided=False)
+        batcher = Batcher(work, pool, 32, 2, 100, "test", balanced=True)
         firsts = [asyncio.create_task(batcher.submit(i)) for i in range(2)]
         await entered(work, 2)
-        others = [asyncio.create_task(batcher.submit(i)) for i in range(2, 10)]
+        others = [asyncio.create_task(batcher.submit(i)) for i in range(2, 11)]
         await asyncio.sleep(0.01)
         work.gate.set()
         return await asyncio.gather(*firsts, *others)
 
-    assert asyncio.run(run()) == [2 * i for i in range(10)]
-    assert max(map(len, work.batches)) == 6  # of the eight that waited, the most that go together
+    assert asyncio.run(run()) == [2 * i for i in range(11)]
+    assert max(map(len, work.batches)) == 5  # half of nine that waited and one under way
 
 
 def test_more_than_may_wait_is_refused_at_once_with_a_time_to_come_back(pool, work):
