@@ -12,7 +12,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from serving.operations.request_id import request_id
 
-_QUIET = ("uvicorn", "httpx", "httpcore", "asyncio")  # what they tell at INFO is of no use here
+# What these tell at INFO is of no use here.
+_QUIET = ("faiss", "uvicorn", "httpx", "httpcore", "asyncio")
 
 
 def configure(form: Literal["text", "json"], level: int = logging.INFO) -> None:
