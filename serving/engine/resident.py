@@ -9,7 +9,6 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterable
 
-LEAST_BYTES = 128 << 20  # of files below which nothing need be given back
 _READS_BETWEEN = 64
 
 

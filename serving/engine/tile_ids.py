@@ -16,12 +16,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from serving.engine.bases import Ids
-from serving.engine.resident import LEAST_BYTES, Resident
+from serving.engine.resident import Resident
 
 Hashes = NDArray[np.uint64]
 Batches = Callable[[], Iterator[pa.StringArray]]
 
 _HASHES, _ROWS = "hashes.npy", "rows.npy"
+_RESIDENT_BYTES = 128 << 20  # of both files: beyond, pages are given back
 _BUCKET_ROWS = 1 << 20  # rows sorted in memory at one time
 _LOW_BYTES = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)
 
@@ -91,7 +92,7 @@ class TileIds:
         self._hashes, self._rows = np.asarray(hashes), np.asarray(rows)
         bases: tuple[Any, ...] = (hashes.base, rows.base)
         self._memories = [base for base in bases if isinstance(base, mmap.mmap)]
-        large = hashes.nbytes + rows.nbytes > LEAST_BYTES
+        large = hashes.nbytes + rows.nbytes > _RESIDENT_BYTES
         self._resident = Resident() if large else None
 
     def candidates(self, tile_id: str) -> Ids:

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from serving.app import create_app
 from serving.settings import Settings
-from tests.end_to_end.pages import CHROMIUM, DESKTOP, FLAGS, missing
+from tests.end_to_end.pages import CHROMIUM, DESKTOP, FLAGS, missing, silent
 from tests.end_to_end.world import World, publish_world
 from tests.serving.server import running, wait_until_ready
 
@@ -58,18 +58,5 @@ def visit(chromium: Browser, site: str) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def sheet(visit: BrowserContext) -> Iterator[Page]:
-    """A page that must not log anything of its own, such as a refusal by the content policy."""
-    made, complaints = visit.new_page(), []
-    made.on("pageerror", lambda error: complaints.append(str(error)))
-    made.on(
-        "console",
-        lambda message: (
-            complaints.append(message.text)
-            if message.type in ("error", "warning")
-            # Of the network, which some tests cut and which the satellite's map may not have.
-            and "Failed to load resource" not in message.text
-            else None
-        ),
-    )
-    yield made
-    assert not complaints
+    with silent(visit.new_page()) as made:
+        yield made

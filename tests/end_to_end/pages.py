@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
@@ -38,6 +39,25 @@ def missing() -> str:
     if not (WEB / "dist" / "index.html").is_file():
         return "the pages are not built: run `make web`"
     return ""
+
+
+@contextmanager
+def silent(page: Page) -> Iterator[Page]:
+    """A page that must not log anything of its own, such as a refusal by the content policy."""
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "console",
+        lambda message: (
+            complaints.append(message.text)
+            if message.type in ("error", "warning")
+            # Of the network, which some tests cut and which the satellite's map may not have.
+            and "Failed to load resource" not in message.text
+            else None
+        ),
+    )
+    yield page
+    assert not complaints
 
 
 def shoot(page: Page, name: str) -> None:

@@ -7,7 +7,6 @@ import io
 import json
 import math
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,46 +23,22 @@ from playwright.sync_api import (
     Locator,
     Page,
     Route,
-    ViewportSize,
     expect,
-    sync_playwright,
 )
 
 from featurizer.schema import Row
 from serving.app import create_app
 from serving.settings import Settings
 from tests.end_to_end.landscapes import publish_landscapes
-from tests.end_to_end.pages import eventually
+from tests.end_to_end.pages import DESKTOP, PHONE, eventually, faults, missing, shoot, silent
 from tests.serving.gallery import encoded
 from tests.serving.server import running, wait_until_ready
 
-WEB = Path(__file__).parents[2] / "serving" / "web"
-AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
-CHROMIUM = shutil.which("chromium")
-SCREENSHOTS = Path(__file__).parents[2] / "var" / "screenshots"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-DESKTOP: ViewportSize = {"width": 1280, "height": 800}
-PHONE: ViewportSize = {"width": 390, "height": 844}
 GIBS = re.compile(r"https://gibs\.earthdata\.nasa\.gov/.*")
 MAP_MS = 120_000  # the first map of an archive is computed when it is asked for
 
-pytestmark = [
-    pytest.mark.skipif(
-        CHROMIUM is None,
-        reason="no chromium here: apt-get install chromium to run the browser tests",
-    ),
-    pytest.mark.skipif(
-        not (WEB / "dist" / "map.html").is_file(), reason="the pages are not built: make web"
-    ),
-]
+REASON = missing()
+pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)
 
 
 @pytest.fixture(scope="module")
@@ -82,17 +57,9 @@ def address(rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield url
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield launched
-        launched.close()
-
-
 @pytest.fixture
-def context(browser: Browser, address: str) -> Iterator[BrowserContext]:
-    made = browser.new_context(
+def context(chromium: Browser, address: str) -> Iterator[BrowserContext]:
+    made = chromium.new_context(
         base_url=address, viewport=DESKTOP, color_scheme="light", reduced_motion="reduce"
     )
     # No test asks NASA: without a network the map is an outline.
@@ -103,20 +70,8 @@ def context(browser: Browser, address: str) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
-    """A page that must not log anything of its own, such as a refusal by the content policy."""
-    made, complaints = context.new_page(), []
-    made.on("pageerror", lambda error: complaints.append(str(error)))
-    made.on(
-        "console",
-        lambda message: (
-            complaints.append(message.text)
-            if message.type in ("error", "warning")
-            and "Failed to load resource" not in message.text
-            else None
-        ),
-    )
-    yield made
-    assert not complaints
+    with silent(context.new_page()) as made:
+        yield made
 
 
 def open_map(page: Page) -> Locator:
@@ -152,30 +107,11 @@ def touch(fingers: CDPSession, steps: list[list[tuple[float, float]]]) -> None:
     fingers.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
-def shoot(page: Page, name: str) -> None:
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.wait_for_function("() => [...document.images].every((image) => image.complete)")
-    page.screenshot(path=SCREENSHOTS / f"{name}.png")
-
-
 def colour_at(place: Locator, dx: int, dy: int) -> tuple[int, ...]:
     """The colour so many pixels right of and below the middle of ``place``."""
     shades = np.asarray(Image.open(io.BytesIO(place.screenshot())).convert("RGB"))
     height, width, _ = shades.shape
     return tuple(int(value) for value in shades[height // 2 + dy, width // 2 + dx])
-
-
-def faults(page: Page) -> list[str]:
-    """What axe finds serious or critical."""
-    if not AXE.is_file():
-        pytest.skip("axe-core is not installed: make web")
-    page.evaluate(AXE.read_text())
-    found: list[dict[str, Any]] = page.evaluate("axe.run().then((result) => result.violations)")
-    return [
-        f"{fault['id']}: {fault['nodes'][0]['html'][:200]}"
-        for fault in found
-        if fault["impact"] in ("serious", "critical")
-    ]
 
 
 def answered(page: Page) -> dict[str, Any]:
@@ -346,8 +282,8 @@ class TestMapOfLikeness:
         page.goto("/map")
         expect(page.get_by_role("alert")).to_contain_text("does not answer")
 
-    def test_fingers_pinch_tap_and_draw_loops(self, browser: Browser, address: str) -> None:
-        context = browser.new_context(
+    def test_fingers_pinch_tap_and_draw_loops(self, chromium: Browser, address: str) -> None:
+        context = chromium.new_context(
             base_url=address, viewport=PHONE, is_mobile=True, has_touch=True
         )
         page = context.new_page()
@@ -384,10 +320,10 @@ class TestMapOfLikeness:
     @pytest.mark.parametrize("scheme", ["light", "dark"])
     @pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
     def test_axe_finds_no_serious_fault_and_nothing_overflows(
-        self, browser: Browser, address: str, scheme: str, phone: bool
+        self, chromium: Browser, address: str, scheme: str, phone: bool
     ) -> None:
         size = PHONE if phone else DESKTOP
-        context = browser.new_context(
+        context = chromium.new_context(
             base_url=address,
             viewport=size,
             color_scheme="dark" if scheme == "dark" else "light",

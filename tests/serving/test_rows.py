@@ -77,7 +77,7 @@ def test_tiles_come_back_as_they_were_written(archive, tmp_path):
 
 def test_large_files_are_let_go_of_between_reads(archive, tmp_path, monkeypatch):
     monkeypatch.setattr("serving.engine.rows._RESIDENT_BYTES", 0)
-    monkeypatch.setattr("serving.engine.tile_ids.LEAST_BYTES", 0)
+    monkeypatch.setattr("serving.engine.tile_ids._RESIDENT_BYTES", 0)
     rows = opened(archive, tmp_path)
     for _ in range(200):
         assert rows.tiles(np.array([3, 89])) == [as_tile(archive.rows[i]) for i in (3, 89)]
