@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterable
 
-_READS_BETWEEN = 64
+_READS_BETWEEN = 16
 
 
 class Resident:
